@@ -1,0 +1,54 @@
+"""Train thousands to billions of seeds of small networks at once, keep their traces, answer with statistics."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxor.engine.status import Status as Status
+    from jaxor.experiments.catalog import get_experiment as get_experiment
+    from jaxor.experiments.catalog import list_experiments as list_experiments
+    from jaxor.experiments.experiment import Experiment as Experiment
+    from jaxor.experiments.load import load_experiment as load_experiment
+    from jaxor.experiments.model import Model as Model
+    from jaxor.experiments.registry import ExperimentError as ExperimentError
+    from jaxor.experiments.task import Task as Task
+    from jaxor.simulation import simulate as simulate
+    from jaxor.store.errors import StoreError as StoreError
+    from jaxor.store.errors import TraceNotStored as TraceNotStored
+    from jaxor.store.export import export_netcdf as export_netcdf
+    from jaxor.store.run import Run as Run
+    from jaxor.store.run import open_run as open_run
+
+# Names are looked up when first used, so that `import jaxor` does not import JAX.
+_HOMES = {
+    "Experiment": "jaxor.experiments.experiment",
+    "ExperimentError": "jaxor.experiments.registry",
+    "Model": "jaxor.experiments.model",
+    "Run": "jaxor.store.run",
+    "Status": "jaxor.engine.status",
+    "StoreError": "jaxor.store.errors",
+    "Task": "jaxor.experiments.task",
+    "TraceNotStored": "jaxor.store.errors",
+    "export_netcdf": "jaxor.store.export",
+    "get_experiment": "jaxor.experiments.catalog",
+    "list_experiments": "jaxor.experiments.catalog",
+    "load_experiment": "jaxor.experiments.load",
+    "open_run": "jaxor.store.run",
+    "simulate": "jaxor.simulation",
+}
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jaxor' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

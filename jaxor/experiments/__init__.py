@@ -1,0 +1,1 @@
+"""What is trained: tasks, models, initializers, optimizers, interventions, and the catalogue of experiments."""

@@ -1,0 +1,356 @@
+"""An experiment: everything that fixes the law of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
+
+import tomli_w
+
+from jaxor.experiments.initialize import INITIALIZERS, Initializer
+from jaxor.experiments.intervention import INTERVENTIONS, Intervention
+from jaxor.experiments.loss import LOSSES, Loss
+from jaxor.experiments.model import MODELS, Model
+from jaxor.experiments.optimizer import OPTIMIZERS
+from jaxor.experiments.registry import Component, ExperimentError, Registry, check, nearest, require
+from jaxor.experiments.task import TASKS, Task
+
+Part = Any
+"""A part as the user may give it: a name, a table of name and options, or a Python object of the right kind."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Which points a step sees.
+
+    ``full``: all. ``shuffle``: batches of `size` from a fresh permutation each epoch, the short last one dropped.
+    ``replacement``: `size` independent draws a step, as many steps an epoch as with ``shuffle``.
+    """
+
+    mode: str = "full"
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            self.mode in ("full", "shuffle", "replacement"), "batch.mode", "full, shuffle or replacement", self.mode
+        )
+        if self.mode == "full":
+            require(self.size is None, "batch.size", "left out when batch.mode is full", self.size)
+        else:
+            require(self.size is not None and self.size > 0, "batch.size", "a positive whole number", self.size)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a run ends before the epoch cap; None switches a rule off.
+
+    `loss`: the loss before a step is strictly below it. `patience`: so many steps in a row without an improvement
+    by more than `min_improvement` are borne, one more ends the run.
+    """
+
+    loss: float | None = None
+    patience: int | None = None
+    min_improvement: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.loss is None or self.loss > 0, "stop.loss", "positive", self.loss)
+        require(self.patience is None or self.patience > 0, "stop.patience", "positive", self.patience)
+        require(self.min_improvement >= 0, "stop.min_improvement", "0 or positive", self.min_improvement)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The Python file that an experiment was read from, by name and SHA-256."""
+
+    file: str
+    sha256: str
+
+
+class Law(NamedTuple):
+    """The built parts of an experiment."""
+
+    task: Task
+    model: Model
+    init: Initializer
+    loss: Loss
+    optimizer: Any  # optax.GradientTransformation
+    interventions: tuple[Intervention, ...]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained and until when; frozen, checked at construction.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits and ``_ - .``; names the output directory.
+    task, model, init, loss, optimizer
+        A name, a table of name and options, or a Python object: `Task`, `Model`, an initializer
+        ``(key, setting) -> params``, a loss ``(outputs, targets) -> scalar``, an `optax.GradientTransformation`.
+    batch : Batch or table
+    stop : Stop or table
+    max_epochs : int
+        Epoch cap, 0 or more.
+    interventions
+        Sequence of names, tables or `Intervention`; full batch only.
+    root_seed : int
+        With a seed it fixes a run completely; 0 to 2^32 - 1.
+
+    Raises
+    ------
+    ExperimentError
+        A ValueError whose message names the key.
+
+    Examples
+    --------
+    >>> mine = Experiment(
+    ...     "mine", task="xor", model={"name": "relu1", "activation": "elu"}, init="kaiming", loss="mse",
+    ...     optimizer={"name": "sgd", "learning_rate": 0.1}, stop={"loss": 1e-7}, max_epochs=100,
+    ... )
+    >>> mine.replace(**{"optimizer.learning_rate": 0.2}).optimizer.options["learning_rate"]
+    0.2
+    >>> Experiment.from_toml(mine.to_toml()) == mine
+    True
+    """
+
+    name: str
+    task: Part
+    model: Part
+    optimizer: Part
+    max_epochs: int
+    init: Part = "model"
+    loss: Part = "mse"
+    batch: Any = field(default_factory=Batch)
+    stop: Any = field(default_factory=Stop)
+    interventions: Any = ()
+    root_seed: int = 0
+    source: Source | None = None
+
+    def __post_init__(self) -> None:
+        name = check(self.name, str, "name")
+        require(
+            name != "" and name[0].isalnum() and all(c.isascii() and (c.isalnum() or c in "_-.") for c in name),
+            "name", "made of letters, digits and _ - . and start with a letter or digit", name,
+        )  # fmt: skip
+        for key, registry in _REGISTRIES.items():
+            self._set(key, _resolve(registry, getattr(self, key), key))
+        self._set("batch", _table(Batch, self.batch, "batch"))
+        self._set("stop", _table(Stop, self.stop, "stop"))
+        if not isinstance(self.interventions, list | tuple):
+            raise ExperimentError(f"interventions must be a list, got {self.interventions!r}")
+        resolved = tuple(_resolve(INTERVENTIONS, rule, "interventions") for rule in self.interventions)
+        self._set("interventions", resolved)
+        require(check(self.max_epochs, int, "max_epochs") >= 0, "max_epochs", "0 or positive", self.max_epochs)
+        require(self.max_epochs < 2**31, "max_epochs", "below 2^31", self.max_epochs)
+        seed = check(self.root_seed, int, "root_seed")
+        require(0 <= seed < 2**32, "root_seed", "between 0 and 2^32 - 1", seed)
+        if resolved and self.batch.mode != "full":
+            raise ExperimentError("interventions need batch.mode full, got " + self.batch.mode)
+        self._build_taskless()
+
+    def _set(self, key: str, value: Any) -> None:
+        object.__setattr__(self, key, value)
+
+    def build(self) -> Law:
+        """The parts as Python objects.
+
+        Raises
+        ------
+        ExperimentError
+            An option whose value is impossible.
+        """
+        task = TASKS.build(self.task) if isinstance(self.task, Component) else self.task
+        if self.batch.size is not None and self.batch.size > len(task.inputs):
+            raise ExperimentError(
+                f"batch.size must be at most the task's {len(task.inputs)} points, got {self.batch.size}"
+            )
+        rules = (
+            INTERVENTIONS.build(rule, task) if isinstance(rule, Component) else rule for rule in self.interventions
+        )
+        model, init, loss, optimizer = self._build_taskless()
+        return Law(task, model, init, loss, optimizer, tuple(rules))
+
+    def _build_taskless(self) -> list[Any]:
+        """Model, initializer, loss and optimizer; construction checks these and leaves data sets unread."""
+        parts = {key: getattr(self, key) for key in _REGISTRIES if key != "task"}
+        return [_REGISTRIES[key].build(part) if isinstance(part, Component) else part for key, part in parts.items()]
+
+    @property
+    def named(self) -> bool:
+        """Whether every part is known by name, so that the experiment can be written down."""
+        return all(isinstance(part, Component) for part in self._parts())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """1 for full batch; else the full batches that fit into the task."""
+        return 1 if self.batch.size is None else len(self.build().task.inputs) // self.batch.size
+
+    def _parts(self) -> tuple[Part, ...]:
+        return (*(getattr(self, key) for key in _REGISTRIES), *self.interventions)
+
+    def replace(self, **changes: Any) -> Experiment:
+        """A copy with keys changed; dotted keys reach into tables.
+
+        Raises
+        ------
+        ExperimentError
+            Unknown key or impossible value.
+
+        Examples
+        --------
+        >>> from jaxor.experiments.catalog import get_experiment
+        >>> get_experiment("abs1_normal").replace(max_epochs=50, **{"init.std": 0.1}).max_epochs
+        50
+        """
+        given: dict[str, Any] = {}
+        for key, value in changes.items():
+            head, *path = key.split(".")
+            _known(head)
+            given[head] = _edited(given.get(head, getattr(self, head)), head, path, value) if path else value
+        return replace(self, **given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Canonical form: plain tables with every option spelled out; rules that are off are left out."""
+        plain: dict[str, Any] = {"name": self.name}
+        plain |= {key: _plain(getattr(self, key)) for key in _REGISTRIES}
+        plain |= {key: _plain_table(getattr(self, key)) for key in ("batch", "stop")}
+        plain |= {"max_epochs": self.max_epochs, "root_seed": self.root_seed}
+        if self.interventions:
+            plain["interventions"] = [_plain(rule) for rule in self.interventions]
+        if self.source is not None:
+            plain["source"] = {"file": self.source.file, "sha256": self.source.sha256}
+        return plain
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Experiment:
+        """From a table as TOML or JSON give it.
+
+        Raises
+        ------
+        ExperimentError
+            Unknown or missing key, wrong type, impossible value.
+        """
+        for key in table:
+            _known(key)
+        missing = [f for f in ("name", "task", "model", "optimizer", "max_epochs") if f not in table]
+        if missing:
+            raise ExperimentError(
+                f"{missing[0]} is missing: an experiment needs name, task, model, optimizer, max_epochs"
+            )
+        source = table.get("source")
+        if any(isinstance(part, Mapping) and "python" in part for part in table.values()):
+            file = source["file"] if isinstance(source, Mapping) else "of its author"
+            raise ExperimentError(
+                f"{table['name']} has parts made in Python; load it from its file {file} and hand it in"
+            )
+        return cls(**{**table, "source": Source(**source) if isinstance(source, Mapping) else None})
+
+    def to_toml(self) -> str:
+        """As TOML; `from_toml` gives an equal experiment back.
+
+        Raises
+        ------
+        ExperimentError
+            A part is a Python object.
+        """
+        if not self.named:
+            raise ExperimentError(f"{self.name} has parts made in Python, which TOML cannot hold; keep its Python file")
+        return tomli_w.dumps(self.to_dict())
+
+    @classmethod
+    def from_toml(cls, text: str) -> Experiment:
+        """From TOML text.
+
+        Raises
+        ------
+        ExperimentError
+            Not TOML, or not an experiment.
+        """
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ExperimentError(f"not valid TOML: {error}") from error
+        return cls.from_dict(table)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the canonical form, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+_REGISTRIES: dict[str, Registry[Any]] = {
+    "task": TASKS, "model": MODELS, "init": INITIALIZERS, "loss": LOSSES, "optimizer": OPTIMIZERS,
+}  # fmt: skip
+
+
+def _known(key: str) -> None:
+    keys = [f.name for f in fields(Experiment)]
+    if key not in keys:
+        raise ExperimentError(f"{key} is not a key of an experiment; {nearest(key, keys)}")
+
+
+def _resolve(registry: Registry[Any], part: Part, key: str) -> Part:
+    """A component, or the Python object as it is."""
+    if isinstance(part, str | Component | Mapping):
+        return registry.resolve(part, key)
+    kinds: dict[str, tuple[type, ...]] = {
+        "task": (Task,),
+        "model": (Model,),
+        "optimizer": (tuple,),
+        "interventions": (Intervention,),
+    }
+    fits = isinstance(part, kinds[key]) if key in kinds else callable(part)
+    if not fits:
+        raise ExperimentError(
+            f"{key} must be the name of a {registry.kind}, a table with a name, or such an object, got {part!r}"
+        )
+    return part
+
+
+def _table(cls: type[Any], value: Any, key: str) -> Any:
+    """A `Batch` or `Stop` from a table."""
+    if isinstance(value, cls):
+        value = _plain_table(value)
+    if not isinstance(value, Mapping):
+        raise ExperimentError(f"{key} must be a table, got {value!r}")
+    types = {"mode": str, "size": int | None, "loss": float | None, "patience": int | None, "min_improvement": float}
+    names = [f.name for f in fields(cls)]
+    for option in value:
+        if option not in names:
+            raise ExperimentError(f"{key}.{option} is not a key of an experiment; {key} takes {', '.join(names)}")
+    return cls(**{option: check(given, types[option], f"{key}.{option}") for option, given in value.items()})
+
+
+def _edited(part: Part, head: str, path: list[str], value: Any) -> dict[str, Any]:
+    """A part as a table with the option at `path` changed; a new name keeps the options that it takes too."""
+    key = ".".join([head, *path])
+    if isinstance(part, Component):
+        table = part.to_plain()
+    elif isinstance(part, Batch | Stop):
+        table = _plain_table(part)
+    elif isinstance(part, str | Mapping):
+        table = {"name": part} if isinstance(part, str) else dict(part)
+    else:
+        raise ExperimentError(f"{key} cannot be set: {head} has no such options")
+    if path == ["name"] and head in _REGISTRIES and value in _REGISTRIES[head].names():
+        table = {option: table[option] for option in _REGISTRIES[head].options(value) if option in table}
+    if len(path) > 1:
+        value = _edited(table.get(path[0], {}), f"{head}.{path[0]}", path[1:], value)
+    return table | {path[0]: value}
+
+
+def _plain_table(value: Any) -> dict[str, Any]:
+    return {f.name: got for f in fields(value) if (got := getattr(value, f.name)) is not None}
+
+
+def _plain(part: Part) -> Any:
+    """A component as a table; a Python object by the name of its code, which only informs."""
+    if isinstance(part, Component):
+        return part.to_plain()
+    code = next((item for item in part if callable(item)), part) if isinstance(part, tuple) else part
+    return {"python": getattr(code, "__qualname__", type(code).__name__)}

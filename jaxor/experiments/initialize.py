@@ -1,0 +1,173 @@
+"""Initializers: the law of a run's first parameters.
+
+An initializer is a pure function of the run's initialisation key and the `Setting` (model, task, loss) it starts;
+it returns parameters. One that redraws gives NaN everywhere when no draw was acceptable, which the engine reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxor.experiments.loss import Loss
+from jaxor.experiments.model import Model, Params, gaussian, kaiming_std, xavier_std
+from jaxor.experiments.registry import Base, Registry, require
+from jaxor.experiments.task import Task
+
+
+class Setting(NamedTuple):
+    """What an initializer may look at."""
+
+    model: Model
+    task: Task
+    loss: Loss
+
+
+Initializer = Callable[[Array, Setting], Params]
+
+INITIALIZERS: Registry[Initializer] = Registry("initializer")
+
+
+@INITIALIZERS.register("model")
+def model() -> Initializer:
+    """The model's own law."""
+    return lambda key, setting: setting.model.init(key)[0]
+
+
+def _gaussian(std: Callable[[str, Array], float]) -> Initializer:
+    """Weights N(0, std^2), biases 0, other parameters as the model has them."""
+    return lambda key, setting: gaussian(key, setting.model.init(key)[0], std)
+
+
+@INITIALIZERS.register("normal")
+def normal(*, std: float = 0.5, bias_std: float = 0.0) -> Initializer:
+    """Weights N(0, std^2), biases N(0, bias_std^2)."""
+    require(std >= 0, "init.std", "0 or positive", std)
+    require(bias_std >= 0, "init.bias_std", "0 or positive", bias_std)
+    weights = _gaussian(lambda name, weight: std)
+    return _with_biases(weights, 0.0, bias_std) if bias_std else weights
+
+
+@INITIALIZERS.register("tiny")
+def tiny() -> Initializer:
+    """Weights N(0, 0.1^2), biases 0."""
+    return _gaussian(lambda name, weight: 0.1)
+
+
+@INITIALIZERS.register("large")
+def large() -> Initializer:
+    """Weights N(0, 4^2), biases 0."""
+    return _gaussian(lambda name, weight: 4.0)
+
+
+@INITIALIZERS.register("xavier")
+def xavier() -> Initializer:
+    """Weights N(0, 2 / (fan_in + fan_out)), biases 0."""
+    return _gaussian(xavier_std)
+
+
+@INITIALIZERS.register("kaiming")
+def kaiming() -> Initializer:
+    """Weights N(0, 2 / fan_in), biases 0."""
+    return _gaussian(kaiming_std)
+
+
+def _with_biases(base: Initializer, mean: float, std: float) -> Initializer:
+    def draw(key: Array, setting: Setting) -> Params:
+        inner, outer = jax.random.split(key)
+        params = base(inner, setting)
+        biases = {name: value for name, value in params.items() if name.endswith("bias")}
+        keys = jax.random.split(outer, len(biases))
+        for k, (name, value) in zip(keys, biases.items(), strict=True):
+            params = params | {name: mean + std * jax.random.normal(k, value.shape, value.dtype)}
+        return params
+
+    return draw
+
+
+@INITIALIZERS.register("biased")
+def biased(*, base: Base = "normal", mean: float = 0.1, std: float = 0.01) -> Initializer:
+    """Another law, with biases N(mean, std^2)."""
+    require(std >= 0, "init.std", "0 or positive", std)
+    return _with_biases(base, mean, std)
+
+
+@INITIALIZERS.register("mirror")
+def mirror(*, base: Base = "normal") -> Initializer:
+    """Another law, with every second hidden unit the negative of the one before it (weights and bias)."""
+
+    def draw(key: Array, setting: Setting) -> Params:
+        params = base(key, setting)
+
+        def reflect(value: Array) -> Array:
+            return value.at[1::2].set(-value[: value.shape[0] // 2 * 2 : 2])
+
+        return params | {name: reflect(value) for name, value in params.items() if name.startswith("linear1.")}
+
+    return draw
+
+
+@INITIALIZERS.register("hypersphere")
+def hypersphere(*, base: Base = "kaiming", radius: float = 1.4) -> Initializer:
+    """Another law's weights; every hyperplane at the same distance from the origin, b = |w| radius."""
+    require(radius > 0, "init.radius", "positive", radius)
+
+    def draw(key: Array, setting: Setting) -> Params:
+        params = base(key, setting)
+        return params | {"linear1.bias": radius * jnp.linalg.norm(params["linear1.weight"], axis=1)}
+
+    return draw
+
+
+def _redraw(base: Initializer, accept: Callable[[Params, Setting], Array], max_draws: int) -> Initializer:
+    """Draw until accepted; draw number j uses the run's key folded with j, so the result depends on the run alone."""
+    require(max_draws > 0, "init.max_draws", "positive", max_draws)
+
+    def draw(key: Array, setting: Setting) -> Params:
+        def attempt(count: Array | int) -> tuple[Array, Params, Array]:
+            params = base(jax.random.fold_in(key, count), setting)
+            return jnp.asarray(count) + 1, params, accept(params, setting)
+
+        _, params, accepted = jax.lax.while_loop(
+            lambda carry: ~carry[2] & (carry[0] < max_draws), lambda carry: attempt(carry[0]), attempt(0)
+        )
+        return {name: jnp.where(accepted, value, jnp.nan) for name, value in params.items()}
+
+    return draw
+
+
+def _forward(params: Params, setting: Setting) -> tuple[Array, Array]:
+    """Outputs and pre-activations on the whole task, as in evaluation."""
+    key = jax.random.key(0)  # models draw nothing when they do not train
+    outputs, aux, _ = setting.model.apply(params, setting.task.inputs, setting.model.init(key)[1], key, False)
+    return outputs, aux.get("preactivation", outputs)
+
+
+@INITIALIZERS.register("alive")
+def alive(*, base: Base = "normal", margin: float = 0.0, max_draws: int = 10_000) -> Initializer:
+    """Redraw another law until every point has a unit whose pre-activation is above the margin."""
+
+    def accept(params: Params, setting: Setting) -> Array:
+        return jnp.all(jnp.any(_forward(params, setting)[1] > margin, -1))
+
+    return _redraw(base, accept, max_draws)
+
+
+def _loss(params: Params, setting: Setting) -> Array:
+    return setting.loss(_forward(params, setting)[0], setting.task.targets)
+
+
+@INITIALIZERS.register("loss_below")
+def loss_below(*, threshold: float, base: Base = "normal", max_draws: int = 1_000_000) -> Initializer:
+    """Redraw another law until the initial loss is below the threshold."""
+    return _redraw(base, lambda params, setting: _loss(params, setting) < threshold, max_draws)
+
+
+@INITIALIZERS.register("loss_above")
+def loss_above(*, threshold: float, base: Base = "normal", max_draws: int = 1_000_000) -> Initializer:
+    """Redraw another law until the initial loss is above the threshold."""
+    return _redraw(base, lambda params, setting: _loss(params, setting) > threshold, max_draws)

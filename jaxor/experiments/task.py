@@ -1,0 +1,83 @@
+"""Tasks: inputs, targets, and when an output counts as right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxor.experiments.registry import Registry
+
+
+class Task(NamedTuple):
+    """What is to be learned, the same for every seed.
+
+    Attributes
+    ----------
+    inputs : (n, d) float32
+    targets : (n, ...) float32
+    accuracy : function of outputs and targets
+        Share of points that count as right, a scalar.
+    """
+
+    inputs: np.ndarray[Any, Any]
+    targets: np.ndarray[Any, Any]
+    accuracy: Callable[[Array, ArrayLike], Array]
+
+
+TASKS: Registry[Task] = Registry("task")
+
+XOR_INPUTS = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], np.float32)
+
+
+def threshold_accuracy(outputs: Array, targets: ArrayLike) -> Array:
+    """Share of scalar outputs on the right side of 1/2 (1/2 itself counts as 1).
+
+    Examples
+    --------
+    >>> float(threshold_accuracy(jnp.array([0.2, 0.5]), np.array([0.0, 1.0])))
+    1.0
+    """
+    return jnp.mean((outputs >= 0.5) == (jnp.asarray(targets) >= 0.5))
+
+
+def argmax_accuracy(outputs: Array, targets: ArrayLike) -> Array:
+    """Share of points whose largest output is that of the one-hot target; ties go to the first.
+
+    Examples
+    --------
+    >>> float(argmax_accuracy(jnp.array([[0.5, 0.5]]), np.array([[1.0, 0.0]])))
+    1.0
+    """
+    return jnp.mean(jnp.argmax(outputs, -1) == jnp.argmax(jnp.asarray(targets), -1))
+
+
+@TASKS.register("xor")
+def xor() -> Task:
+    """Centred XOR: four corners of the square, scalar targets 0, 1, 1, 0."""
+    return Task(XOR_INPUTS, np.array([0, 1, 1, 0], np.float32), threshold_accuracy)
+
+
+@TASKS.register("xor_one_hot")
+def xor_one_hot() -> Task:
+    """Centred XOR with one-hot targets of two classes."""
+    return Task(XOR_INPUTS, np.array([[1, 0], [0, 1], [0, 1], [1, 0]], np.float32), argmax_accuracy)
+
+
+@TASKS.register("digits")
+def digits() -> Task:
+    """Handwritten digits of scikit-learn: 1,797 images of 8 x 8 pixels / 16, one-hot targets of ten classes."""
+    return _digits()
+
+
+@cache
+def _digits() -> Task:
+    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
+
+    pixels, labels = load_digits(return_X_y=True)
+    return Task(np.asarray(pixels / 16, np.float32), np.eye(10, dtype=np.float32)[labels], argmax_accuracy)
