@@ -1,0 +1,1 @@
+"""How thousands of seeds are trained at once."""

@@ -1,0 +1,182 @@
+"""One step of one seed: pure functions that know nothing of lanes, masks' drivers or devices.
+
+Order of a step: batch, forward pass and gradient at the parameters before the step; interventions; step; then the
+stop rules on the loss before the step. The step of the stopping epoch is taken and counted, except that a step with
+a non-finite loss, gradient or new parameter is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from jaxor.engine.keys import BATCH, INIT, NOISE, stream
+from jaxor.engine.layout import materialize
+from jaxor.engine.parameters import FlatOrder, flat_order
+from jaxor.engine.status import Status
+from jaxor.experiments.experiment import Experiment
+from jaxor.experiments.initialize import Setting
+from jaxor.experiments.intervention import Look
+
+RUNNING = -1
+"""Status of a run that has not ended."""
+
+
+class Lane(NamedTuple):
+    """What the next step of a run needs.
+
+    `best` is the lowest loss so far, `stale` the steps in a row without improvement, `loss` the loss before the last
+    step, `key` the run's key data.
+    """
+
+    params: Array
+    optimizer: Any
+    model: Any
+    rules: tuple[Any, ...]
+    best: Array
+    stale: Array
+    step: Array
+    loss: Array
+    status: Array
+    key: Array
+
+
+class Rules:
+    """The functions of one seed that make up an experiment."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.law = experiment.build()
+        self.order: FlatOrder = flat_order(self.law.model)
+        self.steps_per_epoch = experiment.steps_per_epoch
+        self.max_steps = experiment.max_epochs * self.steps_per_epoch
+        if self.max_steps >= 2**31:
+            raise OverflowError(f"max_epochs must keep the number of steps below 2^31, got {self.max_steps} steps")
+        self.optimizer = optax.with_extra_args_support(self.law.optimizer)
+
+    def initial_params(self, key_data: Array) -> Array:
+        """First parameters (P,) of a run."""
+        setting = Setting(self.law.model, self.law.task, self.law.loss)
+        return self.order.flatten(self.law.init(stream(key_data, INIT), setting))
+
+    def evaluate(self, params: Array, state: Any) -> tuple[Array, Array]:
+        """Loss and accuracy over the whole task, as in use and not as in training."""
+        key = jax.random.key(0)  # in use, models draw nothing
+        task = self.law.task
+        outputs, _, _ = self.law.model.apply(self.order.unflatten(params), task.inputs, state, key, False)
+        return self.law.loss(outputs, task.targets), task.accuracy(outputs, task.targets)
+
+    def start(self, params: Array, key_data: Array) -> Lane:
+        """A run before its first step."""
+        zero = jnp.zeros((), jnp.int32)
+        return Lane(
+            params=params,
+            optimizer=self.optimizer.init(params),
+            model=self.law.model.init(stream(key_data, INIT))[1],
+            rules=tuple(rule.init(self.order.unflatten(params)) for rule in self.law.interventions),
+            best=jnp.full((), jnp.inf, params.dtype),
+            stale=zero,
+            step=zero,
+            loss=jnp.full((), jnp.nan, params.dtype),
+            status=jnp.full((), RUNNING if self.max_steps else Status.EPOCH_CAP, jnp.int32),
+            key=key_data,
+        )
+
+    def batches(self, key_data: Array, step: Array) -> Array:
+        """Numbers of the points (steps_per_epoch, size) that the epoch beginning at `step` uses."""
+        points, size = len(self.law.task.inputs), self.experiment.batch.size
+        assert size is not None  # noqa: S101 (the driver asks only when there are batches)
+        key = jax.random.fold_in(stream(key_data, BATCH), step // self.steps_per_epoch)
+        shape = (self.steps_per_epoch, size)
+        if self.experiment.batch.mode == "replacement":
+            return jax.random.randint(key, shape, 0, points)
+        return jax.random.permutation(key, points)[: shape[0] * shape[1]].reshape(shape)
+
+    def step(self, lane: Lane, batch: Array | None, one: Array) -> Lane:
+        """The run one step later; a run that has ended stays as it is.
+
+        Parameters
+        ----------
+        lane : Lane
+        batch : (size,) int or None
+            Numbers of the points to use; None for all.
+        one : float
+            A 1 that the compiler cannot see, see `layout.materialize`.
+        """
+        loss, params, optimizer, model, rules, gradient = self._update(lane, batch, one)
+        finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(params))
+        status, stale = self._judge(lane, loss, finite)
+        running = lane.status == RUNNING
+        moved = Lane(
+            params=params,
+            optimizer=optimizer,
+            model=model,
+            rules=rules,
+            best=jnp.minimum(lane.best, loss),
+            stale=stale,
+            step=lane.step + 1,
+            loss=loss,
+            status=status,
+            key=lane.key,
+        )
+        kept = jax.tree.map(lambda new, old: jnp.where(running & finite, new, old), moved, lane)
+        return kept._replace(status=jnp.where(running, status, lane.status), key=lane.key)
+
+    def _update(self, lane: Lane, batch: Array | None, one: Array) -> tuple[Array, Array, Any, Any, Any, Array]:
+        """Loss and gradient before the step, and everything that a step changes."""
+        law, order = self.law, self.order
+        inputs, targets = (
+            (law.task.inputs, law.task.targets)
+            if batch is None
+            else (jnp.asarray(law.task.inputs)[batch], jnp.asarray(law.task.targets)[batch])
+        )
+        noise = jax.random.fold_in(stream(lane.key, NOISE), lane.step)
+        prepare_key, model_key, *rule_keys = jax.random.split(noise, 2 + len(law.interventions))
+        params, state = order.unflatten(lane.params), lane.model
+        if law.model.prepare is not None:
+            params, state = law.model.prepare(params, state, prepare_key)
+
+        def objective(at: dict[str, Array]) -> tuple[Array, Any]:
+            outputs, aux, new_state = law.model.apply(at, inputs, state, model_key, True)
+            return law.loss(outputs, targets), (outputs, aux, new_state)
+
+        (loss, (outputs, aux, state)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        together = materialize(jnp.concatenate([loss[None], order.flatten(grads)]), one)
+        loss, gradient = together[0], together[1:]
+        rules = []
+        fixed = params
+        findings = []
+        for rule, rule_state, key in zip(law.interventions, lane.rules, rule_keys, strict=True):
+            look = Look(params, grads, outputs, aux, key)
+            rule_state, found = rule.check(rule_state, look)
+            rules.append(rule_state)
+            findings.append((rule, found, look))
+        for rule, found, look in findings:
+            fixed = rule.fix(found, fixed, look)
+        before = order.flatten(fixed) if findings or law.model.prepare is not None else lane.params
+        updates: Any  # optax types it as any tree of arrays
+        updates, optimizer = self.optimizer.update(gradient, lane.optimizer, before, value=loss)
+        after = before + updates
+        return loss, after, optimizer, state, tuple(rules), gradient
+
+    def _judge(self, lane: Lane, loss: Array, finite: Array) -> tuple[Array, Array]:
+        """Status after the step, and the count of steps without improvement."""
+        stop = self.experiment.stop
+        stale = jnp.where(lane.best - loss > stop.min_improvement, 0, lane.stale + 1)
+        status = jnp.where(lane.step + 1 >= self.max_steps, int(Status.EPOCH_CAP), RUNNING)
+        if stop.patience is not None:
+            status = jnp.where(stale > stop.patience, int(Status.STALLED), status)
+        if stop.loss is not None:
+            status = jnp.where(loss < _at_least(stop.loss, loss), int(Status.CONVERGED), status)
+        return jnp.where(finite, status, int(Status.DIVERGED)), stale
+
+
+def _at_least(threshold: float, like: Array) -> Array:
+    """The smallest number of the type that is not below the threshold, so that the test is that of real numbers."""
+    rounded = np.array(threshold, like.dtype)
+    return jnp.asarray(rounded if float(rounded) >= threshold else np.nextafter(rounded, np.array(np.inf, like.dtype)))
