@@ -1,0 +1,1 @@
+"""Where results live: run directories of immutable shards, and how they are read back."""

@@ -1,0 +1,126 @@
+"""The variables of a stored run: one table that shards, exports and `Run.to_xarray` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxor.engine.block import Block, Traces
+from jaxor.engine.status import Status
+
+SCHEMA = 1
+"""Version of the format of manifests and files. Readers accept their own and older ones."""
+
+CONVENTIONS = "CF-1.11"
+
+STRLEN = "strlen"
+"""Dimension of the characters of a parameter's name."""
+
+Attributes = Mapping[str, str | int | float | NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One quantity of the runs.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        Of ``seed``, ``obs`` (the recorded steps of all runs, one run after the other) and ``param``.
+    dtype : str or None
+        None is the float type of the simulation.
+    attributes : mapping
+        CF attributes.
+    """
+
+    dims: tuple[str, ...]
+    dtype: str | None
+    attributes: Attributes = field(default_factory=dict)
+
+    def type(self, floats: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type of the stored values, given the float type of the simulation."""
+        return floats if self.dtype is None else np.dtype(self.dtype)
+
+
+def _number(long_name: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": "1"}
+
+
+VARIABLES: Mapping[str, Variable] = {
+    "seed": Variable(("seed",), "<i8", {"long_name": "seed of the run"}),
+    "status": Variable(
+        ("seed",),
+        "i1",
+        {
+            "long_name": "why the run stopped",
+            "flag_values": np.array([status.value for status in Status], np.int8),
+            "flag_meanings": " ".join(status.name.lower() for status in Status),
+        },
+    ),
+    "steps": Variable(("seed",), "<i4", _number("steps taken")),
+    "epochs": Variable(("seed",), "<i4", _number("epochs begun")),
+    "initial_loss": Variable(("seed",), None, _number("loss over the whole task before the first step")),
+    "final_loss": Variable(("seed",), None, _number("loss over the whole task after the last step")),
+    "final_accuracy": Variable(("seed",), None, _number("accuracy over the whole task after the last step")),
+    "initial_params": Variable(("seed", "param"), None, _number("parameters before the first step")),
+    "final_params": Variable(("seed", "param"), None, _number("parameters after the last step")),
+    "row_size": Variable(
+        ("seed",), "<i4", {"long_name": "number of recorded steps of the run", "sample_dimension": "obs"}
+    ),
+    "trace_step": Variable(("obs",), "<i4", _number("number of the step, from 0")),
+    "trace_loss": Variable(("obs",), None, _number("loss before the step")),
+    "trace_params": Variable(("obs", "param"), None, _number("parameters after the step")),
+}
+"""Every variable that holds numbers, in the order of the files."""
+
+PARAM = Variable(("param", STRLEN), "S1", {"long_name": "name of the parameter", "_Encoding": "utf-8"})
+"""The coordinate with the names; characters, since that is the one form that every reader turns into strings."""
+
+_TRACES = {"row_size": "row_size", "trace_step": "step", "trace_loss": "loss", "trace_params": "params"}
+
+
+def columns(block: Block) -> dict[str, NDArray[Any]]:
+    """Name the arrays of a block as the files do, in their order; what is None is left out."""
+    arrays: dict[str, Any] = {name: getattr(block.traces, field, None) for name, field in _TRACES.items()}
+    arrays |= {name: getattr(block, name) for name in VARIABLES if name not in arrays and name != "seed"}
+    arrays["seed"] = block.seeds
+    return {name: arrays[name] for name in VARIABLES if arrays[name] is not None}
+
+
+def block_of(arrays: Mapping[str, NDArray[Any]]) -> Block:
+    """Put `columns` together again."""
+    traces: dict[str, Any] = {field: arrays.get(name) for name, field in _TRACES.items()}
+    runs: dict[str, Any] = {name: arrays.get(name) for name in VARIABLES if name not in _TRACES and name != "seed"}
+    return Block(seeds=arrays["seed"], traces=Traces(**traces) if "row_size" in arrays else None, **runs)
+
+
+def stored(traces: str, parameters: str) -> list[str]:
+    """List the variables that a simulation with these options stores, in the order of the files.
+
+    Parameters
+    ----------
+    traces : str
+        ``"none"``, ``"loss"``, or anything else for all.
+    parameters : str
+        ``"none"``, ``"final"`` or ``"both"``.
+    """
+    left_out: set[str] = set()
+    if traces == "none":
+        left_out |= _TRACES.keys()
+    if traces == "loss":
+        left_out.add("trace_params")
+    if parameters != "both":
+        left_out.add("initial_params")
+    if parameters == "none":
+        left_out.add("final_params")
+    return [name for name in VARIABLES if name not in left_out]
+
+
+def characters(names: tuple[str, ...]) -> NDArray[np.bytes_]:
+    """Spell names as a (P, strlen) array of characters of their UTF-8 bytes."""
+    encoded = np.array([name.encode() for name in names])
+    return encoded.view("S1").reshape(len(names), -1)
