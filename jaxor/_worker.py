@@ -1,0 +1,45 @@
+"""A worker process: ``python -m jaxor._worker CORE``; tasks on standard input, answers on standard output."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+
+
+def main(core: int) -> None:
+    """Serve tasks until the input closes."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})  # before JAX starts its threads
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    with os.fdopen(os.dup(1), "wb") as answers, os.fdopen(os.dup(0), "rb") as tasks:
+        os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+        _serve(tasks, answers)
+
+
+def _serve(tasks: io.BufferedReader, answers: io.BufferedWriter) -> None:
+    import numpy as np
+
+    from jaxor.simulation import compute
+    from jaxor.store.manifest import Manifest, expand
+    from jaxor.store.shard import encode
+    from jaxor.workers import pack, receive, send
+
+    while tasks.peek(1):
+        request, body = receive(tasks, "given")
+        try:
+            manifest = Manifest.from_json(request["manifest"])
+            seeds = expand(tuple((start, stop) for start, stop in request["seeds"]))
+            given = np.frombuffer(body, manifest.floats).reshape(len(seeds), -1) if body else None
+            block, compile_seconds = compute(manifest, seeds, given)
+            data = encode(block, manifest.param_names, manifest.attributes()) if request["seal"] else pack(block)
+        except Exception as error:  # the parent reports it
+            send(answers, {"error": str(error) or type(error).__name__, "bytes": 0}, b"")
+            continue
+        epochs = int(block.epochs.sum(dtype=np.int64))
+        send(answers, {"error": None, "bytes": len(data), "epochs": epochs, "compile_seconds": compile_seconds}, data)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
