@@ -187,7 +187,7 @@ def prepare(
         layout=how.layout,
         prng=IMPLEMENTATION,
         versions={name: importlib.metadata.version(name) for name in ("jaxor", "jax", "jaxlib", "optax")},
-        platform={"system": platform.system(), "machine": platform.machine(), "backend": jax.default_backend()},
+        platform=_platform(),
         param_names=how.param_names,
         initial_params_hash=None if given is None else _hash_params(ids, given),
     )
@@ -372,6 +372,15 @@ def _check_params(params: ArrayLike, names: tuple[str, ...], floats: Any) -> Flo
     if len(bad):
         raise ValueError(f"initial_params must be finite, but row {bad[0]} is {array[bad[0]]}")
     return array
+
+
+def _platform() -> dict[str, str]:
+    """The machine, as far as XLA's bits depend on it."""
+    found = {"system": platform.system(), "machine": platform.machine(), "backend": jax.default_backend()}
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text().split()
+        found["simd"] = next((name for name in ("avx512f", "avx2", "avx", "asimd") if name in flags), "")
+    return found
 
 
 def _hash_params(seeds: NDArray[np.int64], given: Floats) -> str:

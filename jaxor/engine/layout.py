@@ -195,7 +195,13 @@ def _apply(equation: JaxprEqn, operands: list[_Spread], lanes: int) -> list[_Spr
     return _by_vmap(equation, operands, shapes, lanes)
 
 
-_CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
+_CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+}
 
 _ELEMENTWISE = frozenset(
     """

@@ -7,13 +7,15 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
+import optax
 import tomli_w
 
-from jaxor.experiments.initialize import INITIALIZERS, Initializer
+from jaxor.experiments.initialize import INITIALIZERS
 from jaxor.experiments.intervention import INTERVENTIONS, Intervention
-from jaxor.experiments.loss import LOSSES, Loss
+from jaxor.experiments.law import Law, check_fit
+from jaxor.experiments.loss import LOSSES
 from jaxor.experiments.model import MODELS, Model
 from jaxor.experiments.optimizer import OPTIMIZERS
 from jaxor.experiments.registry import Component, ExperimentError, Registry, check, nearest, require
@@ -35,6 +37,7 @@ class Batch:
     size: int | None = None
 
     def __post_init__(self) -> None:
+        _check_fields(self, "batch", mode=str, size=int | None)
         require(
             self.mode in ("full", "shuffle", "replacement"), "batch.mode", "full, shuffle or replacement", self.mode
         )
@@ -57,6 +60,7 @@ class Stop:
     min_improvement: float = 0.0
 
     def __post_init__(self) -> None:
+        _check_fields(self, "stop", loss=float | None, patience=int | None, min_improvement=float)
         require(self.loss is None or self.loss > 0, "stop.loss", "positive", self.loss)
         require(self.patience is None or self.patience > 0, "stop.patience", "positive", self.patience)
         require(self.min_improvement >= 0, "stop.min_improvement", "0 or positive", self.min_improvement)
@@ -69,16 +73,13 @@ class Source:
     file: str
     sha256: str
 
+    def __post_init__(self) -> None:
+        _check_fields(self, "source", file=str, sha256=str)
 
-class Law(NamedTuple):
-    """The built parts of an experiment."""
 
-    task: Task
-    model: Model
-    init: Initializer
-    loss: Loss
-    optimizer: Any  # optax.GradientTransformation
-    interventions: tuple[Intervention, ...]
+def _check_fields(table: Batch | Stop | Source, key: str, **types: Any) -> None:
+    for option, kind in types.items():
+        object.__setattr__(table, option, check(getattr(table, option), kind, f"{key}.{option}"))
 
 
 @dataclass(frozen=True)
@@ -139,19 +140,23 @@ class Experiment:
         )  # fmt: skip
         for key, registry in _REGISTRIES.items():
             self._set(key, _resolve(registry, getattr(self, key), key))
-        self._set("batch", _table(Batch, self.batch, "batch"))
-        self._set("stop", _table(Stop, self.stop, "stop"))
-        if not isinstance(self.interventions, list | tuple):
-            raise ExperimentError(f"interventions must be a list, got {self.interventions!r}")
-        resolved = tuple(_resolve(INTERVENTIONS, rule, "interventions") for rule in self.interventions)
+        for key, cls in _TABLES.items():
+            self._set(key, _table(cls, getattr(self, key), key))
+        if not isinstance(self.interventions, list | tuple) or isinstance(self.interventions, Intervention):
+            raise ExperimentError(f"interventions must be a list, got {self.interventions!r:.60}")
+        rules = enumerate(self.interventions)
+        resolved = tuple(_resolve(INTERVENTIONS, rule, f"interventions[{place}]") for place, rule in rules)
         self._set("interventions", resolved)
         require(check(self.max_epochs, int, "max_epochs") >= 0, "max_epochs", "0 or positive", self.max_epochs)
-        require(self.max_epochs < 2**31, "max_epochs", "below 2^31", self.max_epochs)
-        seed = check(self.root_seed, int, "root_seed")
-        require(0 <= seed < 2**32, "root_seed", "between 0 and 2^32 - 1", seed)
+        seed = check(self.root_seed, int, "root_seed", below=2**32)
+        require(seed >= 0, "root_seed", "between 0 and 2^32 - 1", seed)
         if resolved and self.batch.mode != "full":
             raise ExperimentError("interventions need batch.mode full, got " + self.batch.mode)
         self._build_taskless()
+        self._build_rules()
+
+    def __hash__(self) -> int:  # parts made in Python need not have one
+        return hash((self.name, self.max_epochs, self.root_seed))
 
     def _set(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
@@ -162,23 +167,32 @@ class Experiment:
         Raises
         ------
         ExperimentError
-            An option whose value is impossible.
+            Parts that do not fit together, or more steps than can be counted.
         """
-        task = TASKS.build(self.task) if isinstance(self.task, Component) else self.task
-        if self.batch.size is not None and self.batch.size > len(task.inputs):
-            raise ExperimentError(
-                f"batch.size must be at most the task's {len(task.inputs)} points, got {self.batch.size}"
-            )
-        rules = (
-            INTERVENTIONS.build(rule, task) if isinstance(rule, Component) else rule for rule in self.interventions
-        )
         model, init, loss, optimizer = self._build_taskless()
-        return Law(task, model, init, loss, optimizer, tuple(rules))
+        law = Law(self._build_task(), model, init, loss, optimizer, self._build_rules())
+        points = len(law.task.inputs)
+        require((self.batch.size or 1) <= points, "batch.size", f"at most the task's {points} points", self.batch.size)
+        steps = self.max_epochs * self.steps_per_epoch
+        require(steps < 2**31, "max_epochs", "such that there are less than 2^31 steps", self.max_epochs)
+        check_fit(law)
+        return law
+
+    def _build_task(self) -> Task:
+        return TASKS.build(self.task, "task") if isinstance(self.task, Component) else self.task
 
     def _build_taskless(self) -> list[Any]:
         """Model, initializer, loss and optimizer; construction checks these and leaves data sets unread."""
         parts = {key: getattr(self, key) for key in _REGISTRIES if key != "task"}
-        return [_REGISTRIES[key].build(part) if isinstance(part, Component) else part for key, part in parts.items()]
+        return [_REGISTRIES[key].build(p, key) if isinstance(p, Component) else p for key, p in parts.items()]
+
+    def _build_rules(self) -> tuple[Intervention, ...]:
+        return tuple(
+            INTERVENTIONS.build(rule, f"interventions[{place}]", self._build_task())
+            if isinstance(rule, Component)
+            else rule
+            for place, rule in enumerate(self.interventions)
+        )
 
     @property
     def named(self) -> bool:
@@ -188,12 +202,12 @@ class Experiment:
     @property
     def steps_per_epoch(self) -> int:
         """1 for full batch; else the full batches that fit into the task."""
-        return 1 if self.batch.size is None else len(self.build().task.inputs) // self.batch.size
+        return 1 if self.batch.size is None else len(self._build_task().inputs) // self.batch.size
 
     def _parts(self) -> tuple[Part, ...]:
         return (*(getattr(self, key) for key in _REGISTRIES), *self.interventions)
 
-    def replace(self, **changes: Any) -> Experiment:
+    def replace(self, /, **changes: Any) -> Experiment:
         """A copy with keys changed; dotted keys reach into tables.
 
         Raises
@@ -211,7 +225,8 @@ class Experiment:
         for key, value in changes.items():
             head, *path = key.split(".")
             _known(head)
-            given[head] = _edited(given.get(head, getattr(self, head)), head, path, value) if path else value
+            part = given.get(head, getattr(self, head))
+            given[head] = _edited(part, head, path, value, _REGISTRIES.get(head)) if path else value
         return replace(self, **given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -235,6 +250,8 @@ class Experiment:
         ExperimentError
             Unknown or missing key, wrong type, impossible value.
         """
+        if not isinstance(table, Mapping):
+            raise ExperimentError(f"an experiment must be a table of its keys, got {table!r:.60}")
         for key in table:
             _known(key)
         missing = [f for f in ("name", "task", "model", "optimizer", "max_epochs") if f not in table]
@@ -242,13 +259,15 @@ class Experiment:
             raise ExperimentError(
                 f"{missing[0]} is missing: an experiment needs name, task, model, optimizer, max_epochs"
             )
-        source = table.get("source")
-        if any(isinstance(part, Mapping) and "python" in part for part in table.values()):
-            file = source["file"] if isinstance(source, Mapping) else "of its author"
+        rules = table.get("interventions")
+        parts = [*table.values(), *(rules if isinstance(rules, list) else ())]
+        if any(isinstance(part, Mapping) and "python" in part for part in parts):
+            source = table.get("source")
+            file = source.get("file") if isinstance(source, Mapping) else "of its author"
             raise ExperimentError(
                 f"{table['name']} has parts made in Python; load it from its file {file} and hand it in"
             )
-        return cls(**{**table, "source": Source(**source) if isinstance(source, Mapping) else None})
+        return cls(**table)
 
     def to_toml(self) -> str:
         """As TOML; `from_toml` gives an equal experiment back.
@@ -273,7 +292,7 @@ class Experiment:
         """
         try:
             table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, hundreds of brackets
             raise ExperimentError(f"not valid TOML: {error}") from error
         return cls.from_dict(table)
 
@@ -286,6 +305,7 @@ class Experiment:
 _REGISTRIES: dict[str, Registry[Any]] = {
     "task": TASKS, "model": MODELS, "init": INITIALIZERS, "loss": LOSSES, "optimizer": OPTIMIZERS,
 }  # fmt: skip
+_TABLES: dict[str, type[Any]] = {"batch": Batch, "stop": Stop, "source": Source}
 
 
 def _known(key: str) -> None:
@@ -298,50 +318,47 @@ def _resolve(registry: Registry[Any], part: Part, key: str) -> Part:
     """A component, or the Python object as it is."""
     if isinstance(part, str | Component | Mapping):
         return registry.resolve(part, key)
-    kinds: dict[str, tuple[type, ...]] = {
-        "task": (Task,),
-        "model": (Model,),
-        "optimizer": (tuple,),
-        "interventions": (Intervention,),
-    }
-    fits = isinstance(part, kinds[key]) if key in kinds else callable(part)
+    kinds = {"task": Task, "model": Model, "optimizer": optax.GradientTransformation, "intervention": Intervention}
+    fits = isinstance(part, kinds[registry.kind]) if registry.kind in kinds else callable(part)
     if not fits:
         raise ExperimentError(
-            f"{key} must be the name of a {registry.kind}, a table with a name, or such an object, got {part!r}"
+            f"{key} must be a name, a table with a name, or a Python object made for it, got {part!r:.60}"
         )
     return part
 
 
 def _table(cls: type[Any], value: Any, key: str) -> Any:
-    """A `Batch` or `Stop` from a table."""
-    if isinstance(value, cls):
-        value = _plain_table(value)
+    """A `Batch`, `Stop` or `Source` from a table."""
+    if isinstance(value, cls) or (value is None and cls is Source):
+        return value
     if not isinstance(value, Mapping):
-        raise ExperimentError(f"{key} must be a table, got {value!r}")
-    types = {"mode": str, "size": int | None, "loss": float | None, "patience": int | None, "min_improvement": float}
+        raise ExperimentError(f"{key} must be a table, got {value!r:.60}")
     names = [f.name for f in fields(cls)]
     for option in value:
         if option not in names:
-            raise ExperimentError(f"{key}.{option} is not a key of an experiment; {key} takes {', '.join(names)}")
-    return cls(**{option: check(given, types[option], f"{key}.{option}") for option, given in value.items()})
+            raise ExperimentError(f"{key}.{option} is not a key of an experiment; {nearest(option, names)}")
+    if cls is Source and len(value) < len(names):
+        raise ExperimentError(f"source needs {' and '.join(names)}, got {', '.join(value) or 'neither'}")
+    return cls(**value)
 
 
-def _edited(part: Part, head: str, path: list[str], value: Any) -> dict[str, Any]:
+def _edited(part: Part, head: str, path: list[str], value: Any, registry: Registry[Any] | None) -> dict[str, Any]:
     """A part as a table with the option at `path` changed; a new name keeps the options that it takes too."""
-    key = ".".join([head, *path])
+    option, *rest = path
     if isinstance(part, Component):
         table = part.to_plain()
-    elif isinstance(part, Batch | Stop):
+    elif isinstance(part, Batch | Stop | Source):
         table = _plain_table(part)
     elif isinstance(part, str | Mapping):
         table = {"name": part} if isinstance(part, str) else dict(part)
     else:
-        raise ExperimentError(f"{key} cannot be set: {head} has no such options")
-    if path == ["name"] and head in _REGISTRIES and value in _REGISTRIES[head].names():
-        table = {option: table[option] for option in _REGISTRIES[head].options(value) if option in table}
-    if len(path) > 1:
-        value = _edited(table.get(path[0], {}), f"{head}.{path[0]}", path[1:], value)
-    return table | {path[0]: value}
+        raise ExperimentError(f"{head}.{'.'.join(path)} cannot be set: {head} has no such options")
+    if rest:
+        inner = registry.registry_of(table.get("name", ""), option) if registry else None
+        value = _edited(table.get(option, {}), f"{head}.{option}", rest, value, inner)
+    elif option == "name" and registry and value in registry.names():
+        table = {kept: table[kept] for kept in registry.options(value) if kept in table}
+    return table | {option: value}
 
 
 def _plain_table(value: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxor.experiments.loss import Loss
-from jaxor.experiments.model import Model, Params, gaussian, kaiming_std, xavier_std
+from jaxor.experiments.model import Aux, Model, Params, first_layer, gaussian, kaiming_std, preactivations, xavier_std
 from jaxor.experiments.registry import Base, Registry, require
 from jaxor.experiments.task import Task
 
@@ -40,14 +40,19 @@ def model() -> Initializer:
 
 def _gaussian(std: Callable[[str, Array], float]) -> Initializer:
     """Weights N(0, std^2), biases 0, other parameters as the model has them."""
-    return lambda key, setting: gaussian(key, setting.model.init(key)[0], std)
+
+    def draw(key: Array, setting: Setting) -> Params:
+        others = setting.model.init(jax.random.fold_in(key, 1))[0]  # a key of their own, if they are drawn
+        return gaussian(key, others, std)
+
+    return draw
 
 
 @INITIALIZERS.register("normal")
 def normal(*, std: float = 0.5, bias_std: float = 0.0) -> Initializer:
     """Weights N(0, std^2), biases N(0, bias_std^2)."""
-    require(std >= 0, "init.std", "0 or positive", std)
-    require(bias_std >= 0, "init.bias_std", "0 or positive", bias_std)
+    require(std >= 0, "std", "0 or positive", std)
+    require(bias_std >= 0, "bias_std", "0 or positive", bias_std)
     weights = _gaussian(lambda name, weight: std)
     return _with_biases(weights, 0.0, bias_std) if bias_std else weights
 
@@ -92,7 +97,7 @@ def _with_biases(base: Initializer, mean: float, std: float) -> Initializer:
 @INITIALIZERS.register("biased")
 def biased(*, base: Base = "normal", mean: float = 0.1, std: float = 0.01) -> Initializer:
     """Another law, with biases N(mean, std^2)."""
-    require(std >= 0, "init.std", "0 or positive", std)
+    require(std >= 0, "std", "0 or positive", std)
     return _with_biases(base, mean, std)
 
 
@@ -102,11 +107,12 @@ def mirror(*, base: Base = "normal") -> Initializer:
 
     def draw(key: Array, setting: Setting) -> Params:
         params = base(key, setting)
+        weight, bias = first_layer(params, "init mirror")
 
         def reflect(value: Array) -> Array:
             return value.at[1::2].set(-value[: value.shape[0] // 2 * 2 : 2])
 
-        return params | {name: reflect(value) for name, value in params.items() if name.startswith("linear1.")}
+        return params | {"linear1.weight": reflect(weight), "linear1.bias": reflect(bias)}
 
     return draw
 
@@ -114,18 +120,19 @@ def mirror(*, base: Base = "normal") -> Initializer:
 @INITIALIZERS.register("hypersphere")
 def hypersphere(*, base: Base = "kaiming", radius: float = 1.4) -> Initializer:
     """Another law's weights; every hyperplane at the same distance from the origin, b = |w| radius."""
-    require(radius > 0, "init.radius", "positive", radius)
+    require(radius > 0, "radius", "positive", radius)
 
     def draw(key: Array, setting: Setting) -> Params:
         params = base(key, setting)
-        return params | {"linear1.bias": radius * jnp.linalg.norm(params["linear1.weight"], axis=1)}
+        weight, _ = first_layer(params, "init hypersphere")
+        return params | {"linear1.bias": radius * jnp.linalg.norm(weight, axis=1)}
 
     return draw
 
 
 def _redraw(base: Initializer, accept: Callable[[Params, Setting], Array], max_draws: int) -> Initializer:
     """Draw until accepted; draw number j uses the run's key folded with j, so the result depends on the run alone."""
-    require(max_draws > 0, "init.max_draws", "positive", max_draws)
+    require(max_draws > 0, "max_draws", "positive", max_draws)
 
     def draw(key: Array, setting: Setting) -> Params:
         def attempt(count: Array | int) -> tuple[Array, Params, Array]:
@@ -140,11 +147,11 @@ def _redraw(base: Initializer, accept: Callable[[Params, Setting], Array], max_d
     return draw
 
 
-def _forward(params: Params, setting: Setting) -> tuple[Array, Array]:
-    """Outputs and pre-activations on the whole task, as in evaluation."""
+def _forward(params: Params, setting: Setting) -> tuple[Array, Aux]:
+    """Outputs and auxiliary output on the whole task, as in evaluation."""
     key = jax.random.key(0)  # models draw nothing when they do not train
     outputs, aux, _ = setting.model.apply(params, setting.task.inputs, setting.model.init(key)[1], key, False)
-    return outputs, aux.get("preactivation", outputs)
+    return outputs, aux
 
 
 @INITIALIZERS.register("alive")
@@ -152,7 +159,7 @@ def alive(*, base: Base = "normal", margin: float = 0.0, max_draws: int = 10_000
     """Redraw another law until every point has a unit whose pre-activation is above the margin."""
 
     def accept(params: Params, setting: Setting) -> Array:
-        return jnp.all(jnp.any(_forward(params, setting)[1] > margin, -1))
+        return jnp.all(jnp.any(preactivations(_forward(params, setting)[1], "init alive") > margin, -1))
 
     return _redraw(base, accept, max_draws)
 

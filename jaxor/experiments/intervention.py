@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from jaxor.experiments.model import Params
-from jaxor.experiments.registry import Registry, require
+from jaxor.experiments.model import Params, first_layer, preactivations
+from jaxor.experiments.registry import ExperimentError, Registry, require
 from jaxor.experiments.task import Task
 
 _SMALL = 1e-12  # keeps divisions by norms finite
@@ -62,17 +63,19 @@ def dead_samples(task: Task, *, patience: int = 5, margin: float = 1e-4) -> Inte
     dead steps in a row the unit whose hyperplane is nearest turns just far enough that its pre-activation there is
     `margin`. Points are repaired in order, each seeing the weights that the one before left.
     """
-    require(patience >= 0, "interventions.patience", "0 or positive", patience)
+    require(patience >= 0, "patience", "0 or positive", patience)
     inputs, targets = task.inputs, task.targets
+    if targets.ndim != 1:
+        raise ExperimentError("name dead_samples needs a task with one target a point, such as xor")
 
     def check(state: Array, look: Look) -> tuple[Array, Array]:
         slope = 2 / len(targets) * (look.outputs - targets)
-        reached = jnp.any(look.aux["preactivation"] > 0, -1) & (slope != 0)
+        reached = jnp.any(preactivations(look.aux, "dead_samples") > 0, -1) & (slope != 0)
         wrong = (look.outputs > 0.5) != (targets > 0.5)
         return _count(state, wrong & ~reached, patience)
 
     def fix(flagged: Array, params: Params, look: Look) -> Params:
-        weight, bias = params["linear1.weight"], params["linear1.bias"]
+        weight, bias = first_layer(params, "dead_samples")
         for i, x in enumerate(inputs):
             z = jnp.sum(weight * x, -1) + bias
             distance = jnp.abs(z) / (jnp.sqrt(jnp.sum(weight**2, -1)) + _SMALL)
@@ -87,34 +90,38 @@ def dead_samples(task: Task, *, patience: int = 5, margin: float = 1e-4) -> Inte
 @INTERVENTIONS.register("bounds")
 def bounds(task: Task, *, radius: float = 1.4, patience: int = 3) -> Intervention:
     """Put the bias of a unit to 0 when its hyperplane was farther than `radius` from the origin for too long."""
-    require(radius > 0, "interventions.radius", "positive", radius)
-    require(patience >= 0, "interventions.patience", "0 or positive", patience)
+    require(radius > 0, "radius", "positive", radius)
+    require(patience >= 0, "patience", "0 or positive", patience)
 
     def check(state: Array, look: Look) -> tuple[Array, Array]:
-        norm = jnp.sqrt(jnp.sum(look.params["linear1.weight"] ** 2, -1)) + _SMALL
-        return _count(state, jnp.abs(look.params["linear1.bias"]) / norm > radius, patience)
+        weight, bias = first_layer(look.params, "bounds")
+        norm = jnp.sqrt(jnp.sum(weight**2, -1)) + _SMALL
+        return _count(state, jnp.abs(bias) / norm > radius, patience)
 
     def fix(flagged: Array, params: Params, look: Look) -> Params:
         return params | {"linear1.bias": jnp.where(flagged, 0, params["linear1.bias"])}
 
-    return Intervention(lambda params: jnp.zeros_like(params["linear1.bias"], jnp.int32), check, fix)
+    return Intervention(lambda params: jnp.zeros_like(first_layer(params, "bounds")[1], jnp.int32), check, fix)
 
 
 @INTERVENTIONS.register("annealing")
 def annealing(task: Task, *, scale: float = 0.1, threshold: float = 0.1) -> Intervention:
     """Noise on all parameters while the error sits on few points.
 
-    With squared errors l_i, p = l / sum(l) and entropy H in bits, the imbalance of four points is u = (2 - H) / 2;
+    With n squared errors l_i, p = l / sum(l) and entropy H of p in bits, the imbalance is u = (log2 n - H) / log2 n;
     above the threshold every parameter gets N(0, 1) * scale * |l| * u^2.
     """
-    require(scale >= 0, "interventions.scale", "0 or positive", scale)
+    require(scale >= 0, "scale", "0 or positive", scale)
+    if task.targets.size < 2:
+        raise ExperimentError("name annealing needs a task with two targets or more")
+    bits = float(np.log2(task.targets.size))
 
     def check(state: Any, look: Look) -> tuple[Any, Array]:
         error = (look.outputs - task.targets) ** 2
         total = jnp.sum(error)
         share = error / jnp.where(total > 1e-9, total, 1)
         entropy = -jnp.sum(share * jnp.log2(share + 1e-9))
-        imbalance = jnp.where(total > 1e-9, (2 - entropy) / 2, 0)
+        imbalance = jnp.where(total > 1e-9, (bits - entropy) / bits, 0)
         size = scale * jnp.sqrt(jnp.sum(error**2)) * imbalance**2
         return state, jnp.where(imbalance > threshold, size, 0)
 

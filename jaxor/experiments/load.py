@@ -46,9 +46,10 @@ def load_experiment(path: str | Path) -> Experiment:
 def _from_python(path: Path, data: bytes) -> Experiment:
     try:
         names = runpy.run_path(str(path))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ExperimentError(f"{path} failed with {type(error).__name__}: {error}") from error
     found = {id(value): value for value in names.values() if isinstance(value, Experiment)}
     if len(found) != 1:
-        raise ExperimentError(f"{path} must define exactly one Experiment, found {len(found)}")
+        named = ", ".join(name for name, value in names.items() if isinstance(value, Experiment))
+        raise ExperimentError(f"{path} must define exactly one Experiment, found {len(found)}{named and ': ' + named}")
     return replace(*found.values(), source=Source(path.name, hashlib.sha256(data).hexdigest()))

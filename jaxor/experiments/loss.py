@@ -6,21 +6,29 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxor.experiments.registry import Registry
+from jaxor.experiments.registry import ExperimentError, Registry
 
 Loss = Callable[[Array, ArrayLike], Array]
 
 LOSSES: Registry[Loss] = Registry("loss")
 
 
+def _like(outputs: Array, targets: ArrayLike) -> Array:
+    """Targets as an array; of another shape than the outputs they would be broadcast to a table of all pairs."""
+    if outputs.shape != np.shape(targets):
+        raise ExperimentError(f"the model's outputs have shape {outputs.shape}, the task's targets {np.shape(targets)}")
+    return jnp.asarray(targets, outputs.dtype)
+
+
 @LOSSES.register("mse")
 def mse() -> Loss:
     """Mean squared error over all elements."""
-    return lambda outputs, targets: jnp.mean((outputs - targets) ** 2)
+    return lambda outputs, targets: jnp.mean((outputs - _like(outputs, targets)) ** 2)
 
 
 @jax.custom_jvp
@@ -42,10 +50,10 @@ def bce_with_logits() -> Loss:
     significant bits in float32, and other forms that are equal in real arithmetic (optax's among them) end a run up
     to 200 epochs earlier or later.
     """
-    return lambda outputs, targets: jnp.mean(_bce(outputs, jnp.asarray(targets, outputs.dtype)))
+    return lambda outputs, targets: jnp.mean(_bce(outputs, _like(outputs, targets)))
 
 
 @LOSSES.register("cross_entropy")
 def cross_entropy() -> Loss:
     """Softmax cross-entropy with one-hot targets, mean over the points."""
-    return lambda outputs, targets: jnp.mean(optax.softmax_cross_entropy(outputs, jnp.asarray(targets)))
+    return lambda outputs, targets: jnp.mean(optax.softmax_cross_entropy(outputs, _like(outputs, targets)))

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxor.experiments.registry import Registry, require
+from jaxor.experiments.registry import ExperimentError, Registry, require
 
 Params = dict[str, Array]
 State = dict[str, Array]
@@ -59,6 +59,22 @@ class Model(NamedTuple):
 
 
 MODELS: Registry[Model] = Registry("model")
+
+
+def preactivations(aux: Aux, asker: str) -> Array:
+    """What a model says of its hidden units, (points, units)."""
+    if "preactivation" not in aux:
+        raise ExperimentError(
+            f"{asker} needs a model whose aux holds its preactivation, such as abs1, relu1, two_layer"
+        )
+    return aux["preactivation"]
+
+
+def first_layer(params: Params, asker: str) -> tuple[Array, Array]:
+    """Weights (units, inputs) and biases (units,) of a model's hidden units."""
+    if not {"linear1.weight", "linear1.bias"} <= params.keys():
+        raise ExperimentError(f"{asker} needs a model with parameters linear1.weight and linear1.bias")
+    return params["linear1.weight"], params["linear1.bias"]
 
 
 def plain(shapes: Mapping[str, tuple[int, ...]], forward: Callable[[Params, Array], Array]) -> Model:
@@ -124,7 +140,7 @@ def activation_of(name: str, slope: float) -> tuple[Activation, Mapping[str, flo
         "elu": lambda z, params: jax.nn.elu(z),
         "prelu": lambda z, params: jnp.where(z > 0, z, params[_SLOPE] * z),
     }
-    require(name in functions, "model.activation", f"one of {', '.join(functions)}", name)
+    require(name in functions, "activation", f"one of {', '.join(functions)}", name)
     return functions[name], {_SLOPE: 0.25} if name == "prelu" else {}
 
 
@@ -139,8 +155,8 @@ def _pivoted(
 
     A jump moves the bias along, ``b += W (new - old)``, so that outputs stay what they were.
     """
-    require(scale >= 0, "model.pivot_scale", "0 or positive", scale)
-    require(0 <= probability <= 1, "model.pivot_probability", "between 0 and 1", probability)
+    require(scale >= 0, "pivot_scale", "0 or positive", scale)
+    require(0 <= probability <= 1, "pivot_probability", "between 0 and 1", probability)
 
     def init(key: Array) -> tuple[Params, State]:
         params = gaussian(key, _zeros(shapes), kaiming_std)
@@ -183,7 +199,7 @@ def relu1(
     pivot_probability: float = 0.1,
 ) -> Model:
     """Sum of units act(w_k x + b_k) with a fixed sum; two units have 6 parameters, 7 with PReLU."""
-    require(units > 0, "model.units", "positive", units)
+    require(units > 0, "units", "positive", units)
     act, learned = activation_of(activation, slope)
     init, prepare = _pivoted(_layer(units), learned, pivot_scale, pivot_probability)
 
@@ -204,7 +220,7 @@ def two_layer(
     the activation and what leaves the second layer by ``1 + (A - 1) / 10`` while training, A being the mean norm that
     came in at the step before (0 before the first).
     """
-    require(hidden > 0, "model.hidden", "positive", hidden)
+    require(hidden > 0, "hidden", "positive", hidden)
     act, learned = activation_of(activation, slope)
     shapes = _layer(hidden) | {"linear2.weight": (2, hidden), "linear2.bias": (2,)}
     scalars = dict(learned) | ({"confidence.confidence": 1.0} if confidence else {})
@@ -238,7 +254,7 @@ def two_layer(
 @MODELS.register("mlp")
 def mlp(*, widths: list[int]) -> Model:
     """Fully connected ReLU net; `widths` runs from inputs to outputs. Kaiming weights, zero biases."""
-    require(len(widths) >= 2 and min(widths) > 0, "model.widths", "at least two positive numbers", widths)
+    require(len(widths) >= 2 and min(widths) > 0, "widths", "at least two positive numbers", widths)
     layers = [f"linear{i}" for i in range(1, len(widths))]
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, inward, outward in zip(layers, widths, widths[1:], strict=False):

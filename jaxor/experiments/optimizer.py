@@ -28,23 +28,25 @@ def constant() -> RateLaw:
 @SCHEDULES.register("linear")
 def linear(*, steps: int, end_factor: float = 0.0) -> RateLaw:
     """From the learning rate to end_factor times it, in a straight line over so many steps."""
-    require(steps > 0, "optimizer.schedule.steps", "positive", steps)
+    require(steps > 0, "steps", "positive", steps)
+    require(end_factor >= 0, "end_factor", "0 or positive", end_factor)
     return lambda rate: optax.linear_schedule(rate, end_factor * rate, steps)
 
 
 @SCHEDULES.register("exponential")
 def exponential(*, steps: int, factor: float) -> RateLaw:
     """The learning rate times factor^(step / steps)."""
-    require(steps > 0, "optimizer.schedule.steps", "positive", steps)
-    require(factor > 0, "optimizer.schedule.factor", "positive", factor)
+    require(steps > 0, "steps", "positive", steps)
+    require(factor > 0, "factor", "positive", factor)
     return lambda rate: optax.exponential_decay(rate, steps, factor)
 
 
 @SCHEDULES.register("cosine")
 def cosine(*, steps: int, warmup: int = 0, end_factor: float = 0.0) -> RateLaw:
     """Linear warm-up from 0 over `warmup` steps, then half a cosine down to end_factor times the rate at `steps`."""
-    require(warmup >= 0, "optimizer.schedule.warmup", "0 or positive", warmup)
-    require(steps > warmup, "optimizer.schedule.steps", "more than the warm-up", steps)
+    require(warmup >= 0, "warmup", "0 or positive", warmup)
+    require(steps > warmup, "steps", "more than the warm-up", steps)
+    require(end_factor >= 0, "end_factor", "0 or positive", end_factor)
     if not warmup:
         return lambda rate: optax.cosine_decay_schedule(rate, steps, end_factor)
     return lambda rate: optax.warmup_cosine_decay_schedule(0.0, rate, warmup, steps, end_factor * rate)
@@ -54,8 +56,8 @@ def _descend(
     learning_rate: float, schedule: RateLaw, weight_decay: float, *direction: Any
 ) -> optax.GradientTransformation:
     """L2 decay added to the gradient, then a direction, then a step against it."""
-    require(learning_rate > 0, "optimizer.learning_rate", "positive", learning_rate)
-    require(weight_decay >= 0, "optimizer.weight_decay", "0 or positive", weight_decay)
+    require(learning_rate > 0, "learning_rate", "positive", learning_rate)
+    require(weight_decay >= 0, "weight_decay", "0 or positive", weight_decay)
     decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
     return optax.chain(*decay, *direction, optax.scale_by_learning_rate(schedule(learning_rate)))
 
@@ -84,7 +86,7 @@ def momentum(
     schedule: Schedule = "constant",
 ) -> optax.GradientTransformation:
     """Gradient descent with momentum, undamped as in torch."""
-    require(0 <= momentum < 1, "optimizer.momentum", "at least 0 and below 1", momentum)
+    require(0 <= momentum < 1, "momentum", "at least 0 and below 1", momentum)
     return _descend(learning_rate, schedule, weight_decay, optax.trace(momentum, nesterov))
 
 
@@ -140,7 +142,7 @@ def adam(
     schedule: Schedule = "constant",
 ) -> optax.GradientTransformation:
     """Adam; `weight_decay` is L2 in the gradient, not AdamW."""
-    require(0 <= b1 < 1, "optimizer.b1", "at least 0 and below 1", b1)
-    require(0 <= b2 < 1, "optimizer.b2", "at least 0 and below 1", b2)
-    require(eps >= 0, "optimizer.eps", "0 or positive", eps)
+    require(0 <= b1 < 1, "b1", "at least 0 and below 1", b1)
+    require(0 <= b2 < 1, "b2", "at least 0 and below 1", b2)
+    require(eps >= 0, "eps", "0 or positive", eps)
     return _descend(learning_rate, schedule, weight_decay, scale_by_adam(b1, b2, eps))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any, Generic, TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ class ExperimentError(ValueError):
 def nearest(name: str, names: Iterable[str]) -> str:
     """Close matches of a mistyped name, as words for an error message; all names if none is close."""
     names = sorted(names)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
 
 
@@ -44,6 +46,15 @@ class Component:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+    def __repr__(self) -> str:
+        return f"Component({self.name!r}, {dict(self.options)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a proxy cannot be pickled
+        return Component, (self.name, dict(self.options))
+
     def to_plain(self) -> dict[str, Any]:
         """As a table of name and options, for TOML and JSON."""
         return {"name": self.name} | {key: _plain(value) for key, value in self.options.items()}
@@ -53,11 +64,16 @@ class Component:
 
 
 def _plain(value: Any) -> Any:
-    return value.to_plain() if isinstance(value, Component) else value
+    if isinstance(value, Component):
+        return value.to_plain()
+    return list(value) if isinstance(value, tuple) else value
 
 
 class Registry(Generic[T]):
-    """Named builders of one kind of part; their keyword-only arguments are the options."""
+    """Named builders of one kind of part; their keyword-only arguments are the options.
+
+    A builder that is given an impossible value calls `require` with the option's name; `build` says where it stands.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -108,23 +124,23 @@ class Registry(Generic[T]):
         if name not in self._builders:
             raise ExperimentError(f"{key} names the unknown {self.kind} {name!r}; {nearest(name, self._builders)}")
         parameters = self._options(name)
-        unknown = sorted(set(table) - set(parameters))
-        if unknown:
-            raise ExperimentError(
-                f"{key}.{unknown[0]} is not an option of the {self.kind} {name!r}; "
-                + (f"it takes {', '.join(parameters)}" if parameters else "it takes none")
-            )
+        for option in table:
+            if option not in parameters:
+                raise ExperimentError(
+                    f"{key}.{option} is not an option of the {self.kind} {name!r}; "
+                    + (nearest(option, parameters) if parameters else "it takes none")
+                )
         options = {}
         for option, (annotation, default) in parameters.items():
             if option not in table and default is inspect.Parameter.empty:
                 raise ExperimentError(f"{key}.{option} is missing: the {self.kind} {name!r} needs it")
             given = table.get(option, default)
-            registry, path = self._registry_of(annotation), f"{key}.{option}"
+            registry, path = self._of_kind(annotation), f"{key}.{option}"
             options[option] = registry.resolve(given, path) if registry else check(given, annotation, path)
         return Component(name, options)
 
-    def build(self, component: Component, *context: Any) -> T:
-        """Build a resolved component; `context` is handed to the builder before its options.
+    def build(self, component: Component, key: str, *context: Any) -> T:
+        """Build a resolved component that stands at `key`; `context` is handed to the builder before its options.
 
         Raises
         ------
@@ -133,9 +149,17 @@ class Registry(Generic[T]):
         """
         options = {}
         for option, (annotation, _) in self._options(component.name).items():
-            registry, value = self._registry_of(annotation), component.options[option]
-            options[option] = registry.build(value, *context) if registry else value
-        return self._builders[component.name](*context, **options)
+            registry, value = self._of_kind(annotation), component.options[option]
+            options[option] = registry.build(value, f"{key}.{option}", *context) if registry else value
+        try:
+            return self._builders[component.name](*context, **options)
+        except ExperimentError as error:
+            raise ExperimentError(f"{key}.{error}") from None
+
+    def registry_of(self, name: str, option: str) -> Registry[Any] | None:
+        """The registry of the parts that an option can be; None if it is a plain value or unknown."""
+        known = self._options(name) if name in self.names() else {}
+        return self._of_kind(known[option][0]) if option in known else None
 
     def _table(self, value: str | Mapping[str, Any] | Component, key: str) -> dict[str, Any]:
         if isinstance(value, str):
@@ -144,9 +168,9 @@ class Registry(Generic[T]):
             return {"name": value.name, **value.options}
         if isinstance(value, Mapping):
             return dict(value)
-        raise ExperimentError(f"{key} must be the name of a {self.kind} or a table with a name, got {value!r}")
+        raise ExperimentError(f"{key} must be a name or a table with a name, got {value!r:.60}")
 
-    def _registry_of(self, annotation: Any) -> Registry[Any] | None:
+    def _of_kind(self, annotation: Any) -> Registry[Any] | None:
         if typing.get_origin(annotation) is not Annotated:
             return None
         return annotation.__metadata__[0] or self
@@ -161,6 +185,7 @@ class Registry(Generic[T]):
         }
 
 
+_LARGEST = float(np.finfo(np.float32).max)
 _WORDS = {
     float: "a number",
     int: "a whole number",
@@ -170,8 +195,10 @@ _WORDS = {
 }
 
 
-def check(value: Any, annotation: Any, key: str) -> Any:
+def check(value: Any, annotation: Any, key: str, below: int = 2**31) -> Any:
     """A value of the wanted type, or an `ExperimentError` that names the key.
+
+    Whole numbers stay below a limit, so that arrays of int32 hold them.
 
     Examples
     --------
@@ -184,16 +211,18 @@ def check(value: Any, annotation: Any, key: str) -> Any:
             return None
         annotation = next(arm for arm in typing.get_args(annotation) if arm is not type(None))
     if annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ExperimentError(f"{key} must be a finite number, got {value!r}")
+        if not abs(value) <= _LARGEST:
+            raise ExperimentError(f"{key} must be a finite number that float32 can hold, got {value!r:.60}")
         return float(value)
     if annotation is int and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) >= below:
+            raise ExperimentError(f"{key} must be below {below}, got {value!r:.60}")
         return value
     if annotation in (bool, str) and isinstance(value, annotation):
         return value
-    if annotation == list[int] and isinstance(value, list) and all(type(item) is int for item in value):
-        return value
-    raise ExperimentError(f"{key} must be {_WORDS[annotation]}{' or left out' if optional else ''}, got {value!r}")
+    if annotation == list[int] and isinstance(value, list | tuple):
+        return tuple(check(item, int, f"{key}[{place}]") for place, item in enumerate(value))
+    raise ExperimentError(f"{key} must be {_WORDS[annotation]}{' or left out' if optional else ''}, got {value!r:.60}")
 
 
 def require(condition: bool, option: str, wanted: str, value: Any) -> None:

@@ -1,0 +1,1 @@
+"""Measurements of jaxor against what its users would write instead; not part of the package."""

@@ -1,0 +1,5 @@
+"""``python -m jaxor``."""
+
+from jaxor.cli import main
+
+main()

@@ -1,0 +1,85 @@
+"""The command line: ``jaxor COMMAND``."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from typing import Any
+
+import click
+
+import jaxor
+
+COMMANDS = ("simulate", "experiments", "info", "export")
+"""In the order of ``--help``; each is a module here with a command of the same name."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is asked for, and turns errors into sentences.
+
+    Modules of commands import only what the command line itself needs, their functions the rest, so that no ``--help``
+    waits for JAX.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"jaxor.cli.{cmd_name}"), cmd_name)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments, for messages that say how to go on."""
+        ctx.obj = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error becomes one sentence on standard error and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            error.ctx = None  # a sentence, without the usage of the command
+            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click knows what to do
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            sentence = "; ".join([_sentence(error), *getattr(error, "__notes__", [])])
+            click.echo(f"Error: {sentence}", err=True)
+            ctx.exit(_exit_code(error))
+
+
+def _exit_code(error: BaseException) -> int:
+    """2 for misuse: what our own checks of the user's wishes raise is exactly a ValueError or an ExperimentError."""
+    from jaxor.experiments.registry import ExperimentError
+
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return 2 if type(error) in (ValueError, ExperimentError) else 1
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong, as one sentence."""
+    from jaxor.store.errors import StoreError, TraceNotStored
+    from jaxor.workers import WorkerError
+
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the second is XLA's
+        return "not enough memory; choose a smaller --lane-width, fewer --devices or --traces none"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    if isinstance(error, ValueError | ImportError | StoreError | TraceNotStored | WorkerError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}; jaxor --debug shows where"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(jaxor.__version__, prog_name="jaxor")
+@click.option("--debug", is_flag=True, help="Show where an error comes from.")
+def main(debug: bool) -> None:
+    """Train thousands to billions of seeds of small networks at once, keep their traces, answer with statistics."""

@@ -1,0 +1,34 @@
+"""``jaxor info``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def info(directory: Path, as_json: bool) -> None:
+    """Say what a run directory holds and how its runs ended."""
+    import numpy as np
+
+    from jaxor.analysis.statistics import summary
+    from jaxor.report.tables import info_text
+    from jaxor.store.directory import RunDirectory
+    from jaxor.store.manifest import expand
+    from jaxor.store.run import open_run
+
+    run = open_run(directory)
+    figures, manifest, size = summary(run), run.manifest, RunDirectory.open(directory).bytes_on_disk()
+    missing = len(np.setdiff1d(expand(manifest.seeds), run.seeds))
+    if not as_json:
+        click.echo(info_text(figures, manifest, missing, size, directory))
+        return
+    names = ("lane_width", "x64", "prng", "layout", "traces", "parameters", "param_names", "versions", "platform")
+    table = {"path": str(directory), "experiment": manifest.experiment["name"], "identity": manifest.identity}
+    table |= figures.to_dict() | {"seeds_asked": manifest.seeds, "seeds_missing": missing}
+    table |= {name: getattr(manifest, name) for name in names} | {"bytes": size, "definition": manifest.experiment}
+    click.echo(json.dumps(table))

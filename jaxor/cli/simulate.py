@@ -1,0 +1,168 @@
+"""``jaxor simulate``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from jaxor.experiments.experiment import Experiment
+    from jaxor.simulation import Job, Outcome
+
+
+class SeedRange(click.ParamType):
+    """``N`` or ``A:B`` as a range."""
+
+    name = "N|A:B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
+        """Check what was given."""
+        match = re.fullmatch(r"(?:(-?\d+):)?(-?\d+)", value)
+        if match is None:
+            self.fail(f"{value!r} is neither a number of seeds (10000) nor a range (500:600)", param, ctx)
+        start, stop = int(match[1] or 0), int(match[2])
+        if match[1] is None and stop < 1:
+            self.fail(f"the number of seeds must be at least 1, got {stop}", param, ctx)
+        if start >= stop:
+            self.fail(f"{value} holds no seeds; A:B means A up to but without B, so A must be below B", param, ctx)
+        if start < 0 or stop > 2**32:
+            self.fail(f"seeds must be between 0 and 2^32 - 1, got {start} to {stop - 1}", param, ctx)
+        return range(start, stop)
+
+
+class Setting(click.ParamType):
+    """``key=value`` as a pair, the value read as TOML."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        """Check what was given."""
+        key, equals, text = (part.strip() for part in value.partition("="))
+        if not key or not equals:
+            self.fail(f"{value!r} is not of the form key=value, such as optimizer.learning_rate=0.2", param, ctx)
+        return key, _value(key, text)
+
+
+def _value(key: str, text: str) -> Any:
+    """A TOML value or a number such as .2; else ``none`` where an option can be left out; else the text itself."""
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        table = tomllib.loads(f"value = {text}")
+        if list(table) == ["value"]:  # and not more lines
+            return table["value"]
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return None if text == "none" and "." in key and not key.endswith(".name") else text
+
+
+@click.command()
+@click.argument("experiment", required=False)
+@click.option("--seeds", type=SeedRange(), required=True, help="So many seeds from 0, or those from A up to B - 1.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR",
+    help="Run directory.  [default: outputs/<experiment>-<first 8 of identity>]",
+)  # fmt: skip
+@click.option(
+    "--traces", metavar="all|loss|none|every=K",
+    help="What to record of each step: loss and parameters, only losses, nothing, or all of every K-th step.  "
+    "[default: all up to 256 parameters, else loss]",
+)  # fmt: skip
+@click.option(
+    "--parameters", type=click.Choice(["none", "final", "both"]),
+    help="Which of each run's parameters to keep.  [default: both up to 10^6 parameters, else none]",
+)  # fmt: skip
+@click.option(
+    "--set", "settings", type=Setting(), multiple=True,
+    help="Change a key of the experiment, such as optimizer.learning_rate=0.2; none leaves it out. Repeatable.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Compute what is missing in the run directory.")
+@click.option("--lane-width", type=int, metavar="W", help="Runs per compiled step; changes the identity.")
+@click.option("--devices", type=click.IntRange(min=1), metavar="D", help="Worker processes.  [default: one per core]")
+@click.option("--x64", is_flag=True, help="Compute in float64.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
+@click.pass_context
+def simulate(
+    ctx: click.Context, experiment: str | None, seeds: range, out: Path | None, traces: str | None,
+    parameters: str | None, settings: Sequence[tuple[str, Any]], resume: bool, lane_width: int | None,
+    devices: int | None, x64: bool, quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Train one run per seed, store the runs and sum them up.
+
+    EXPERIMENT is a name that `jaxor experiments` lists (default: abs1_convergence) or your own file, .toml or .py.
+    """
+    from jaxor.simulation import execute, prepare, progress_bar
+
+    chosen = _experiment(experiment).replace(**dict(settings))
+    job = prepare(chosen, seeds, traces=traces, lane_width=lane_width, x64=x64, parameters=parameters)
+    out = out or job.default_out
+    bar = contextlib.nullcontext() if quiet or as_json else progress_bar(len(job.seeds))
+    with _noting_what_is_safe(job, out, ctx), bar as watch:
+        outcome = execute(job, out=out, devices=devices, resume=resume, watch=watch)
+    _report(outcome, job, out, as_json)
+
+
+def _experiment(name: str | None) -> Experiment:
+    from jaxor.experiments.catalog import DEFAULT, get_experiment
+    from jaxor.experiments.load import load_experiment
+
+    if name is None or not name.endswith((".toml", ".py")):
+        return get_experiment(name or DEFAULT)
+    with contextlib.redirect_stdout(sys.stderr):  # what a Python file prints is no result
+        return load_experiment(name)
+
+
+@contextlib.contextmanager
+def _noting_what_is_safe(job: Job, out: Path, ctx: click.Context) -> Iterator[None]:
+    """Add to an interruption or failure how many runs are stored and which command goes on."""
+    from jaxor.store.directory import RunDirectory
+    from jaxor.workers import WorkerError
+
+    try:
+        yield
+    except (KeyboardInterrupt, OSError, MemoryError, WorkerError) as error:
+        if not out.is_dir():
+            error.add_note("nothing is stored")
+            raise
+        with contextlib.suppress(Exception):
+            safe = len(job.seeds) - len(RunDirectory.open(out).missing(job.seeds))
+            again = shlex.join([*ctx.obj, *(["--resume"] if "--resume" not in ctx.obj else [])])
+            error.add_note(
+                f"{safe:,} of {len(job.seeds):,} runs are safe in {out}; "
+                f"go on with: {ctx.find_root().command_path} {again}"
+            )
+        raise
+
+
+def _report(outcome: Outcome, job: Job, out: Path, as_json: bool) -> None:
+    from jaxor.analysis.statistics import summary
+    from jaxor.report.tables import simulation_text
+    from jaxor.store.directory import RunDirectory
+
+    figures, size, rates = summary(outcome.run), RunDirectory.open(out).bytes_on_disk(), _rates(outcome)
+    if as_json:
+        head = {"path": str(out), "experiment": job.experiment.name, "identity": job.manifest.identity}
+        speed = {"runs_per_s": rates[0], "runs_per_s_with_compile": rates[1], "bytes": size}
+        click.echo(json.dumps(head | figures.to_dict() | speed | {"wall_s": outcome.wall_seconds}, allow_nan=False))
+        return
+    text = simulation_text(
+        figures, job.manifest, job.manifest.seeds, simulated=outcome.simulated, wall_seconds=outcome.wall_seconds,
+        rates=rates, size=size, path=out,
+    )  # fmt: skip
+    click.echo(text)
+
+
+def _rates(outcome: Outcome) -> tuple[float | None, float | None]:
+    """Runs per second without and with the time for compiling; None if nothing was left to compute."""
+    running = outcome.wall_seconds - outcome.compile_seconds
+    if not outcome.simulated or running <= 0:
+        return None, None
+    return outcome.simulated / running, outcome.simulated / outcome.wall_seconds

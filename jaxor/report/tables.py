@@ -1,0 +1,251 @@
+"""Plain text for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxor.analysis.statistics import Losses, Quantiles, Summary
+from jaxor.engine.status import Status
+from jaxor.store.manifest import Manifest, Ranges
+
+if TYPE_CHECKING:  # both bring JAX with them
+    from jaxor.experiments.catalog import Entry
+    from jaxor.experiments.experiment import Experiment
+
+_ENDS = {
+    Status.CONVERGED: "loss below the threshold",
+    Status.STALLED: "no improvement for longer than the patience",
+    Status.EPOCH_CAP: "epoch cap reached first",
+    Status.DIVERGED: "loss, gradient or parameters no longer finite",
+}
+
+
+def columns(rows: Iterable[Sequence[str]], align: str) -> str:
+    """Lay out cells in columns.
+
+    Parameters
+    ----------
+    rows : iterable of sequences of str
+    align : str
+        ``<`` or ``>`` for each column.
+
+    Examples
+    --------
+    >>> print(columns([("seed", "epochs"), ("7", "1,000")], "<>"))
+    seed  epochs
+    7      1,000
+    """
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)] for row in rows]
+    return "\n".join("  ".join(row).rstrip() for row in cells)
+
+
+def fields(rows: Iterable[tuple[str, str]]) -> str:
+    """Names with what they are, long texts wrapped to 80 columns."""
+    return "\n".join(
+        textwrap.fill(
+            text,
+            80,
+            initial_indent=f"{name:<12}",
+            subsequent_indent=" " * 12,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )  # fmt: skip
+        for name, text in rows
+    )
+
+
+def summary_table(summary: Summary) -> str:
+    """How the runs of a simulation ended: statuses, successes, epochs and losses."""
+    total = summary.seeds
+    if not total:
+        return "No runs yet."
+    ends = [
+        (status.name.lower().replace("_", " "), f"{number:,}", percent(number / total, total), _ENDS[status])
+        for status, number in summary.status.items()
+    ]
+    success = summary.success
+    low, high = percent(success.low, total), percent(success.high, total)
+    share = (percent(success.count / total, total), f"accuracy 1 at the end; Wilson 95 %: {low} to {high}")
+    heads = ("", "min", "25 %", "median", "75 %", "max", "mean")
+    figures = [
+        ("epochs, all", *_cells(summary.epochs, _epochs)),
+        ("epochs, converged", *_cells(summary.epochs_converged, _epochs)),
+        ("initial loss", *_cells(summary.initial_loss.quantiles, _loss)),
+        ("final loss", *_cells(summary.final_loss.quantiles, _loss)),
+    ]
+    counts = columns([*ends, ("success", f"{success.count:,}", *share)], "<>><")
+    return "\n\n".join([counts, columns([heads, *figures], "<>>>>>>"), _notes(summary)])
+
+
+def _cells(figures: Quantiles | None, show: Callable[[float], str]) -> list[str]:
+    return ["-"] * len(Quantiles._fields) if figures is None else [show(figure) for figure in figures]
+
+
+def _notes(summary: Summary) -> str:
+    """Which runs the figures are over."""
+    everything, converged = f"over all {count(summary.seeds, 'run')}", summary.status[Status.CONVERGED]
+    censored = f", of which {summary.censored:,} ended without converging (censored)" if summary.censored else ""
+    epochs = f"Epochs: {everything}{censored}, and over the {converged:,} converged."
+    left_out = _left_out("initial", summary.initial_loss) + _left_out("final", summary.final_loss)
+    losses = f"Losses before the first and after the last step: {everything}{left_out}."
+    return "\n".join(textwrap.fill(note, 80) for note in (epochs, losses))
+
+
+def _left_out(name: str, losses: Losses) -> str:
+    """How many losses the quantiles leave out."""
+    if not losses.nonfinite:
+        return ""
+    return f"; {losses.nonfinite:,} {name} {'is' if losses.nonfinite == 1 else 'are'} not finite and left out"
+
+
+def simulation_text(
+    summary: Summary, manifest: Manifest, seeds: Ranges, *, simulated: int, wall_seconds: float,
+    rates: tuple[float | None, float | None], size: int, path: Path,
+) -> str:  # fmt: skip
+    """What `jaxor simulate` says at its end.
+
+    Parameters
+    ----------
+    summary : Summary
+        Of the seeds asked for.
+    manifest : Manifest
+    seeds : Ranges
+        Those seeds.
+    simulated : int
+        How many of them were computed now.
+    wall_seconds : float
+    rates : (float, float) or (None, None)
+        Runs per second, without and with the time for compiling.
+    size : int
+        Bytes in the run directory.
+    path : Path
+    """
+    head = f"{manifest.experiment['name']}: {count(summary.seeds, 'run')}, seeds {ranges_text(seeds)}"
+    without, including = rates
+    speed = [("computed", "nothing left to compute, all runs were stored already")]
+    if without is not None and including is not None:
+        speed = [
+            ("computed", f"{count(simulated, 'run')} in {wall_seconds:.3g} s"),
+            ("throughput", f"{_rate(without)} runs/s without compilation, {_rate(including)} with it"),
+        ]
+    foot = fields([*speed, ("stored", f"{size_text(size)} in {path}")])
+    return "\n\n".join([textwrap.fill(head, 80), summary_table(summary), foot])
+
+
+def info_text(summary: Summary, manifest: Manifest, missing: int, size: int, path: Path) -> str:
+    """What `jaxor info` says: what a run directory holds."""
+    asked = sum(stop - start for start, stop in manifest.seeds)
+    done = f"{asked - missing:,} done, {missing:,} missing"
+    head = [
+        ("experiment", manifest.experiment["name"]),
+        ("identity", manifest.identity),
+        ("seeds", f"{asked:,} asked for ({ranges_text(manifest.seeds)}), {done}"),
+        (
+            "computed",
+            f"{manifest.floats}, lane width {manifest.lane_width:,}, layout {manifest.layout}, {manifest.prng}",
+        ),
+        ("kept", f"traces {manifest.traces}, parameters {manifest.parameters}"),
+        ("versions", _pairs(manifest.versions)),
+        ("platform", _pairs(manifest.platform)),
+        ("stored", f"{size_text(size)} in {path}"),
+    ]
+    return fields(head) + "\n\n" + summary_table(summary)
+
+
+def _pairs(table: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(table.items()))
+
+
+def experiments_table(experiments: Iterable[Experiment]) -> str:
+    """The catalogue: what differs most from one experiment to the next."""
+    rows = [
+        (
+            table["name"],
+            _model(table["model"]),
+            table["init"]["name"],
+            " ".join(str(value) for key, value in table["optimizer"].items() if key in ("name", "learning_rate")),
+            f"{table['max_epochs']:,}",
+        )
+        for table in (experiment.to_dict() for experiment in experiments)
+    ]
+    return columns([("name", "model", "init", "optimizer", "max epochs"), *rows], "<<<<>")
+
+
+def _model(table: dict[str, Any]) -> str:
+    """A model in a word or two: its name, its hidden units or widths, its activation if that is not ReLU."""
+    size = "-".join(str(width) for width in table.get("widths", [table.get("hidden", "")]))
+    activation = table.get("activation", "relu")
+    return table["name"] + (f"({size})" if size else "") + (f" {activation}" if activation != "relu" else "")
+
+
+def experiment_text(entry: Entry) -> str:
+    """One experiment of the catalogue as TOML, with where it comes from in comments."""
+    paragraphs = [f"From {entry.provenance}.", entry.note]
+    comments = [line for text in paragraphs for line in textwrap.wrap(text, 78, break_on_hyphens=False)]
+    return "\n".join(f"# {line}" for line in comments) + "\n\n" + entry.experiment.to_toml().rstrip()
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> count(1, "run"), count(10_000, "run")
+    ('1 run', '10,000 runs')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(share: float, total: int) -> str:
+    """A share with as many digits as `total` runs can tell apart, but at least one.
+
+    Examples
+    --------
+    >>> percent(0.58, 50), percent(0.9999, 10_000)
+    ('58.0 %', '99.99 %')
+    """
+    return f"{100 * share:.{max(len(str(total - 1)) - 2, 1)}f} %"
+
+
+def ranges_text(ranges: Ranges) -> str:
+    """Seeds in words; of more than three ranges the first two and the last.
+
+    Examples
+    --------
+    >>> ranges_text(((0, 10_000), (20_000, 20_001)))
+    '0 to 9,999, 20,000'
+    """
+    words = [f"{start:,} to {stop - 1:,}" if stop - start > 1 else f"{start:,}" for start, stop in ranges]
+    return ", ".join(words if len(words) <= 3 else [*words[:2], "...", words[-1]])
+
+
+def size_text(size: int) -> str:
+    """Bytes with a unit.
+
+    Examples
+    --------
+    >>> size_text(999), size_text(12_345_678)
+    ('999 bytes', '12.3 MB')
+    """
+    if size < 1000:
+        return count(size, "byte")
+    power = (len(str(size)) - 1) // 3
+    return f"{size / 1000**power:.3g} {'kMGTPE'[power - 1]}B"
+
+
+def _epochs(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _rate(value: float) -> str:
+    """Three significant digits."""
+    return f"{float(f'{value:.3g}'):,.{0 if value >= 100 else 1}f}"
