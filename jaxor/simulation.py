@@ -344,7 +344,7 @@ def _check_seeds(seeds: Seeds | None, given: Floats | None) -> NDArray[np.int64]
         if seeds < 1:
             raise ValueError(f"the number of seeds must be at least 1, got {seeds}")
         seeds = range(int(seeds))
-    array = np.asarray(seeds)
+    array = np.arange(seeds.start, seeds.stop, seeds.step) if isinstance(seeds, range) else np.asarray(seeds)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
         raise ValueError(f"seeds must be a number or a list of whole numbers, not empty, got {seeds!r:.60}")
     ids = array.astype(np.int64)

@@ -154,25 +154,25 @@ def test_wide_models_keep_losses_only_by_default():
 
 @pytest.fixture(scope="module")
 def in_memory() -> jaxor.Run:
-    return jaxor.simulate("relu1_normal", 9000, lane_width=1024)
+    return jaxor.simulate("relu1_normal", 15_000, lane_width=1024)
 
 
 def test_on_disk_equals_in_memory(in_memory, tmp_path):
-    stored = jaxor.simulate("relu1_normal", 9000, lane_width=1024, out=tmp_path / "run")
+    stored = jaxor.simulate("relu1_normal", 15_000, lane_width=1024, out=tmp_path / "run")
     assert same(in_memory, stored) and same(in_memory, jaxor.open_run(tmp_path / "run"))
 
 
 def test_two_workers_equal_one_process_byte_by_byte(in_memory, tmp_path):
-    assert same(in_memory, jaxor.simulate("relu1_normal", 9000, lane_width=1024, devices=2))
+    assert same(in_memory, jaxor.simulate("relu1_normal", 15_000, lane_width=1024, devices=2))
     for name, devices in (("one", 1), ("two", 2)):
-        jaxor.simulate("relu1_normal", 9000, lane_width=1024, devices=devices, out=tmp_path / name)
+        jaxor.simulate("relu1_normal", 15_000, lane_width=1024, devices=devices, out=tmp_path / name)
     one, two = (sorted((tmp_path / name / "shards").iterdir()) for name in ("one", "two"))
     assert len(one) > 1 and [path.name for path in one] == [path.name for path in two]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))
 
 
 def test_extending_and_filling_gaps(in_memory, tmp_path):
-    for seeds in (range(3000, 5000), 9000):
+    for seeds in (range(3000, 5000), 15_000):
         jaxor.simulate("relu1_normal", seeds, lane_width=1024, out=tmp_path / "run", resume=True)
     assert same(in_memory, jaxor.open_run(tmp_path / "run"))
 

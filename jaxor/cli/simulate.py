@@ -162,7 +162,5 @@ def _report(outcome: Outcome, job: Job, out: Path, as_json: bool) -> None:
 
 def _rates(outcome: Outcome) -> tuple[float | None, float | None]:
     """Runs per second without and with the time for compiling; None if nothing was left to compute."""
-    running = outcome.wall_seconds - outcome.compile_seconds
-    if not outcome.simulated or running <= 0:
-        return None, None
-    return outcome.simulated / running, outcome.simulated / outcome.wall_seconds
+    runs, wall = outcome.simulated, outcome.wall_seconds
+    return (runs / (wall - outcome.compile_seconds), runs / wall) if runs else (None, None)

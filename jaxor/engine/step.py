@@ -30,16 +30,16 @@ RUNNING = -1
 class Lane(NamedTuple):
     """What the next step of a run needs.
 
-    `best` is the lowest loss so far, `stale` the steps in a row without improvement, `loss` the loss before the last
-    step, `key` the run's key data.
+    `best` is the lowest loss so far and `stale` the steps in a row without improvement (None without patience),
+    `loss` the loss before the last step, `key` the run's key data.
     """
 
     params: Array
     optimizer: Any
     model: Any
     rules: tuple[Any, ...]
-    best: Array
-    stale: Array
+    best: Array | None
+    stale: Array | None
     step: Array
     loss: Array
     status: Array
@@ -74,13 +74,14 @@ class Rules:
     def start(self, params: Array, key_data: Array) -> Lane:
         """A run before its first step."""
         zero = jnp.zeros((), jnp.int32)
+        patient = self.experiment.stop.patience is not None
         return Lane(
             params=params,
             optimizer=self.optimizer.init(params),
             model=self.law.model.init(stream(key_data, INIT))[1],
             rules=tuple(rule.init(self.order.unflatten(params)) for rule in self.law.interventions),
-            best=jnp.full((), jnp.inf, params.dtype),
-            stale=zero,
+            best=jnp.full((), jnp.inf, params.dtype) if patient else None,
+            stale=zero if patient else None,
             step=zero,
             loss=jnp.full((), jnp.nan, params.dtype),
             status=jnp.full((), RUNNING if self.max_steps else Status.EPOCH_CAP, jnp.int32),
@@ -110,22 +111,23 @@ class Rules:
         """
         loss, params, optimizer, model, rules, gradient = self._update(lane, batch, one)
         finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(params))
-        status, stale = self._judge(lane, loss, finite)
-        running = lane.status == RUNNING
+        moves = materialize(jnp.where((lane.status == RUNNING) & finite, 1, 0).astype(loss.dtype), one) > 0
+        best, stale, status = self._judge(lane, loss)
+        stopped = jnp.where(lane.status == RUNNING, int(Status.DIVERGED), lane.status)
         moved = Lane(
             params=params,
             optimizer=optimizer,
             model=model,
             rules=rules,
-            best=jnp.minimum(lane.best, loss),
+            best=best,
             stale=stale,
             step=lane.step + 1,
             loss=loss,
             status=status,
             key=lane.key,
         )
-        kept = jax.tree.map(lambda new, old: jnp.where(running & finite, new, old), moved, lane)
-        return kept._replace(status=jnp.where(running, status, lane.status), key=lane.key)
+        kept = jax.tree.map(lambda new, old: jnp.where(moves, new, old), moved, lane._replace(status=stopped))
+        return kept._replace(key=lane.key)
 
     def _update(self, lane: Lane, batch: Array | None, one: Array) -> tuple[Array, Array, Any, Any, Any, Array]:
         """Loss and gradient before the step, and everything that a step changes."""
@@ -164,16 +166,18 @@ class Rules:
         after = before + updates
         return loss, after, optimizer, state, tuple(rules), gradient
 
-    def _judge(self, lane: Lane, loss: Array, finite: Array) -> tuple[Array, Array]:
-        """Status after the step, and the count of steps without improvement."""
+    def _judge(self, lane: Lane, loss: Array) -> tuple[Array | None, Array | None, Array]:
+        """Lowest loss, steps in a row without improvement, and status after a step with finite numbers."""
         stop = self.experiment.stop
-        stale = jnp.where(lane.best - loss > stop.min_improvement, 0, lane.stale + 1)
+        best, stale = lane.best, lane.stale
         status = jnp.where(lane.step + 1 >= self.max_steps, int(Status.EPOCH_CAP), RUNNING)
-        if stop.patience is not None:
+        if best is not None and stale is not None and stop.patience is not None:
+            stale = jnp.where(best - loss > stop.min_improvement, 0, stale + 1)
+            best = jnp.minimum(best, loss)
             status = jnp.where(stale > stop.patience, int(Status.STALLED), status)
         if stop.loss is not None:
             status = jnp.where(loss < _at_least(stop.loss, loss), int(Status.CONVERGED), status)
-        return jnp.where(finite, status, int(Status.DIVERGED)), stale
+        return best, stale, status
 
 
 def _at_least(threshold: float, like: Array) -> Array:

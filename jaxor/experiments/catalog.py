@@ -51,6 +51,12 @@ def _entry(runs: int, seed: int, note: str = "", *, name: str, **parts: Any) -> 
     return Entry(Experiment(name=name, **parts), f"{ORIGIN}; {runs} runs, torch seed {seed}", note)
 
 
+NOISE = (
+    "In the original the hidden bias under Adam is rounding noise blown up to whole steps; jaxor sums the points in "
+    "pairs, so that the bias stays exactly 0 as in real arithmetic."
+)
+
+
 def _abs1() -> Iterator[Entry]:
     def entry(
         name: str, init: str, optimizer: Any = ADAM, cap: int = 1000, runs: int = 50, note: str = "", **model: Any
@@ -60,22 +66,23 @@ def _abs1() -> Iterator[Entry]:
             stop=LOSS_STOP, max_epochs=cap,
         )  # fmt: skip
 
-    noise = (
-        "In the original the bias under Adam is rounding noise blown up to whole steps; jaxor sums the points in "
-        "pairs, so that the bias stays exactly 0 as in real arithmetic."
-    )
-    yield entry("abs1_normal", "normal", note=noise)
-    yield entry("abs1_tiny", "tiny", note=noise)
-    yield entry("abs1_kaiming", "kaiming", note=noise)
-    yield entry("abs1_xavier", "xavier", note=noise + " The standard deviation is .8165, as in its code, not .7071.")
-    yield entry("abs1_large", "large", cap=2000, note=noise)
+    yield entry("abs1_normal", "normal", note=NOISE)
+    yield entry("abs1_tiny", "tiny", note=NOISE)
+    yield entry("abs1_kaiming", "kaiming", note=NOISE)
+    yield entry("abs1_xavier", "xavier", note=NOISE + " The standard deviation is .8165, as in its code, not .7071.")
+    yield entry("abs1_large", "large", cap=2000, note=NOISE)
     yield entry("abs1_kaiming_mse", "kaiming", _sgd(0.5))
-    yield entry("abs1_kaiming_adam_high_gain", "kaiming", _adam(0.5), note=noise)
-    yield entry("abs1_convergence", "normal", SGD, runs=100, note="The experiment of the convergence-time article.")
+    yield entry("abs1_kaiming_adam_high_gain", "kaiming", _adam(0.5), note=NOISE)
+    yield entry(
+        "abs1_convergence", "normal", SGD, runs=100,
+        note="The experiment of the convergence-time article, whose runs are those of commit 2476800 (2025-07-04): "
+        "other draws from the same law.",
+    )  # fmt: skip
     yield entry("abs1_mse_pivot_control", "kaiming", _sgd(0.01))
     yield entry(
         "abs1_mse_pivot", "kaiming", _sgd(0.01), pivot_scale=1.0,
-        note="The original never trains (its optimizer holds the parameters of another model); jaxor trains it.",
+        note="The original never trains (its optimizer holds the parameters of the control); jaxor trains it. Pivots "
+        "jump with probability .1 a step.",
     )  # fmt: skip
 
 
@@ -90,24 +97,33 @@ def _relu1() -> Iterator[Entry]:
         )  # fmt: skip
 
     june = "Reports of June 2025 start from N(0, .5^2); this is the later version, which starts from Kaiming."
-    yield entry("relu1_normal", "normal", note="The control of the loss-sampling article.")
+    epochs = (
+        "Epochs in the article are those of all runs, failures included, and patience ends some successes before the "
+        "loss threshold does."
+    )
+    yield entry("relu1_normal", "normal", note=f"The control of the loss-sampling article. {epochs}")
     yield entry("relu1_kaiming", "kaiming")
     yield entry(
-        "relu1_reinit", {"name": "alive", "base": "kaiming"}, note=june + " The original gives up after 100 draws."
-    )
+        "relu1_reinit", {"name": "alive", "base": "kaiming"},
+        note=june + " The original gives up after 100 draws (its manuscript: keeps the best).",
+    )  # fmt: skip
     yield entry("relu1_biased", "biased")
     yield entry(
         "relu1_bhs", {"name": "alive", "base": "hypersphere", "margin": 0.3}, cap=2000,
         note=june + " The radius 1.4 is less than the corners' distance, sqrt(2).",
     )  # fmt: skip
     yield entry("relu1_reinit_margin", {"name": "alive", "base": "kaiming", "margin": 0.3}, runs=500, note=june)
-    yield entry("relu1_mirror", "mirror", runs=1000)
+    yield entry(
+        "relu1_mirror", "mirror", runs=1000,
+        note="Mirrors a draw from N(0, .5^2), as in the code; the manuscript says N(0, 1).",
+    )  # fmt: skip
+    sign = "The manuscript's formula of the activation has another sign; here it is slope z for z <= 0, as in the code."
     for label, slope in (("8e-1", 0.8), ("1e-1", 0.1), ("1e-2", 0.01)):
-        yield entry(f"relu1_leaky_{label}", "kaiming", activation="leaky_relu", slope=slope)
+        yield entry(f"relu1_leaky_{label}", "kaiming", activation="leaky_relu", slope=slope, note=sign)
     for label, slope, rate in (("-1e-2", -0.01, 0.01), ("-1e-1", -0.1, 0.1), ("-8e-1", -0.8, 0.1)):
         yield entry(
             f"relu1_leaky_{label}", "kaiming", _adam(rate), cap=5000, activation="leaky_relu", slope=slope,
-            note="The manuscript says learning rate .1 for all negative slopes; the code uses .01 for -.01.",
+            note="The manuscript says learning rate .1 for all negative slopes; the code uses .01 for -.01. " + sign,
         )  # fmt: skip
     yield entry(
         "relu1_elu", "kaiming", cap=5000, activation="elu", note="Cap 5000 as in the code; the manuscript says 800."
@@ -117,11 +133,14 @@ def _relu1() -> Iterator[Entry]:
         note="The slope starts at .25 as in the code (manuscript: .01), cap 5000 (manuscript: 800).",
     )  # fmt: skip
     yield entry(
-        "relu1_monitor", "kaiming", stop=LOSS_STOP, runs=500, interventions=["dead_samples", "bounds"], note=june
-    )
+        "relu1_monitor", "kaiming", stop=LOSS_STOP, runs=500, interventions=["dead_samples", "bounds"],
+        note=june + " The manuscript says that all runs take 800 epochs, but they end at the loss threshold, and its "
+        "table of epochs does not belong to this configuration.",
+    )  # fmt: skip
     yield entry(
         "relu1_anneal", "normal", cap=5000, stop=LOSS_STOP, interventions=["annealing"],
-        note="Noise is added when the imbalance is above .1 (the text says the temperature); it can diverge.",
+        note="Noise is added when the imbalance is above .1 (the text says the temperature). It grows with the loss, "
+        "so that runs can blow up. The article's runs drew their noise on a GPU.",
     )  # fmt: skip
     for label, kind, threshold in (
         ("50th", "loss_below", 0.468), ("25th", "loss_below", 0.325), ("0th", "loss_below", 0.0724),
@@ -129,9 +148,9 @@ def _relu1() -> Iterator[Entry]:
     ):  # fmt: skip
         yield entry(
             f"relu1_reinit_{label}", {"name": kind, "threshold": threshold},
-            note="The threshold is the original's quantile of one scan of 100 draws, not an exact percentile.",
+            note=f"The threshold is a quantile of one scan of 100 draws, not an exact percentile. {epochs}",
         )  # fmt: skip
-    yield entry("relu1_init_dist", "normal", "none", cap=0, stop={}, runs=100, note="Initial losses only.")
+    yield entry("relu1_init_dist", "normal", "none", cap=0, stop=LOSS_STOP, runs=100, note="Initial losses only.")
     yield entry("relu1_convergence", "normal", SGD, cap=600, stop=PATIENCE_20, runs=500, seed=501)
     jumps = "Pivots jump with probability .1 a step, as in the code; its text says at every step."
     for label, scale in (("_control", 0.0), ("", 1.0)):
@@ -156,10 +175,13 @@ def _two_layer() -> Iterator[Entry]:
     norm = "The original normalises the saved weights after its statistics are taken; training is the same without."
     one_unit = "One hidden unit, as in the code, in spite of its name."
     sgd = {"optimizer": SGD, "cap": 600}
-    yield entry("relu2_two_mse_sgd", 2, stop=LOSS_STOP, **sgd)
+    yield entry(
+        "relu2_two_mse_sgd", 2, stop=LOSS_STOP, **sgd,
+        note="The second control of the loss-sampling article, which counts 10 parameters; there are 12.",
+    )  # fmt: skip
     yield entry(
         "relu2_reinit_0th", 2, stop=LOSS_STOP, init={"name": "loss_below", "base": "model", "threshold": 0.326}, **sgd,
-        note="The threshold is the original's minimum of 100 draws; P(loss < .326) is about .0053.",
+        note="The threshold is the lowest loss of one scan of 100 draws; P(loss < .326) is about .0053.",
     )  # fmt: skip
     yield entry("relu2_convergence", 2, stop=PATIENCE_20, runs=500, **sgd)
     for label, hidden in (("one", 1), ("three", 3), ("four", 4), ("eight", 8)):
@@ -169,15 +191,15 @@ def _two_layer() -> Iterator[Entry]:
         yield entry(f"relu2_two_{short}_l2reg", 2, loss, decay)
         yield entry(f"relu2_two_{short}_eater", 1, loss, eater=True, note=one_unit)
         single = {"hidden": 1, "loss": loss, "activation": "abs"}
-        yield entry(f"abs2_single_{short}", **single)
-        yield entry(f"abs2_single_{short}_l2reg", **single, optimizer=decay)
-        yield entry(f"abs2_single_{short}_norm", **single, note=norm)
-        yield entry(f"abs2_single_{short}_confidence", **single, confidence=True)
+        yield entry(f"abs2_single_{short}", **single, note=NOISE)
+        yield entry(f"abs2_single_{short}_l2reg", **single, optimizer=decay, note=NOISE)
+        yield entry(f"abs2_single_{short}_norm", **single, note=f"{norm} {NOISE}")
+        yield entry(f"abs2_single_{short}_confidence", **single, confidence=True, note=NOISE)
         yield entry(
             f"abs2_single_{short}_eater", **single, eater=True,
-            note="The eater follows the activation, as in the code; the article puts it before.",
+            note=f"The eater follows the activation, as in the code; the article puts it before. {NOISE}",
         )  # fmt: skip
-    yield entry("relu2_init_dist", 2, optimizer="none", cap=0, stop={}, runs=100, note="Initial losses only.")
+    yield entry("relu2_init_dist", 2, optimizer="none", cap=0, stop=LOSS_STOP, runs=100, note="Initial losses only.")
 
 
 def _digits() -> Iterator[Entry]:

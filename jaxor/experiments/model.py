@@ -64,9 +64,7 @@ MODELS: Registry[Model] = Registry("model")
 def preactivations(aux: Aux, asker: str) -> Array:
     """What a model says of its hidden units, (points, units)."""
     if "preactivation" not in aux:
-        raise ExperimentError(
-            f"{asker} needs a model whose aux holds its preactivation, such as abs1, relu1, two_layer"
-        )
+        raise ExperimentError(f"{asker} needs a model whose aux holds a preactivation, such as relu1 or two_layer")
     return aux["preactivation"]
 
 
