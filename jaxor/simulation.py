@@ -8,6 +8,7 @@ import importlib.metadata
 import platform
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -287,10 +288,10 @@ def _compute_all(
     """Hand all runs, block by block in ascending order of seeds, to `keep`; the seconds spent on compiling."""
     tasks = list(_tasks(job, np.sort(seeds), seal))
     size = _processes(job, devices, len(tasks))
-    seconds: dict[int, float] = {}
-    for part, compiling in _through_pool(size, tasks) if size > 1 else _here(job, tasks):
+    seconds: defaultdict[int, float] = defaultdict(float)
+    for worker, part, compiling in _through_pool(size, tasks) if size > 1 else _here(job, tasks):
         keep(part)
-        seconds[len(seconds) % size] = seconds.get(len(seconds) % size, 0) + compiling
+        seconds[worker] += compiling
         if watch is not None:
             epochs = part.epochs if isinstance(part, workers.Answer) else int(part.epochs.sum())
             watch(len(part.seeds), epochs)
@@ -315,16 +316,18 @@ def _processes(job: Job, devices: int | None, tasks: int) -> int:
     return len(workers.cores()) if tasks >= SMALL_JOB else 1
 
 
-def _here(job: Job, tasks: list[workers.Task]) -> Iterator[tuple[Block, float]]:
+def _here(job: Job, tasks: list[workers.Task]) -> Iterator[tuple[int, Block, float]]:
+    """Worker, runs and seconds of compiling of each task, done in this process."""
     for task in tasks:
-        yield compute(job.manifest, task.seeds, task.given, job.experiment)
+        yield 0, *compute(job.manifest, task.seeds, task.given, job.experiment)
 
 
-def _through_pool(size: int, tasks: list[workers.Task]) -> Iterator[tuple[workers.Answer, float]]:
+def _through_pool(size: int, tasks: list[workers.Task]) -> Iterator[tuple[int, workers.Answer, float]]:
+    """The same, done by worker processes."""
     pool = workers.pool(size)
     try:
-        for sealed in pool.map(tasks):
-            yield sealed, sealed.compile_seconds
+        for answer in pool.map(tasks):
+            yield answer.worker, answer, answer.compile_seconds
     except BaseException:
         workers.discard(pool)
         raise

@@ -52,6 +52,7 @@ class Task:
 class Answer:
     """Runs from a worker, and what the worker says of them: a shard, or arrays for `unpack`."""
 
+    worker: int
     seeds: NDArray[np.int64]
     data: bytes
     epochs: int
@@ -110,7 +111,7 @@ class Pool:
             self._free.put(process)
         if header["error"] is not None:
             raise WorkerError(header["error"])
-        return Answer(task.seeds, data, header["epochs"], header["compile_seconds"])
+        return Answer(process.pid, task.seeds, data, header["epochs"], header["compile_seconds"])
 
     def close(self) -> None:
         """Let workers end: their input closes."""

@@ -154,7 +154,7 @@ def _report(outcome: Outcome, job: Job, out: Path, as_json: bool) -> None:
         click.echo(json.dumps(head | figures.to_dict() | speed | {"wall_s": outcome.wall_seconds}, allow_nan=False))
         return
     text = simulation_text(
-        figures, job.manifest, job.manifest.seeds, simulated=outcome.simulated, wall_seconds=outcome.wall_seconds,
+        figures, job.manifest, simulated=outcome.simulated, wall_seconds=outcome.wall_seconds,
         rates=rates, size=size, path=out,
     )  # fmt: skip
     click.echo(text)

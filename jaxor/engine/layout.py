@@ -97,11 +97,11 @@ class _Spread:
 
 
 def _unrolled(shape: Sequence[int]) -> list[int]:
-    return [axis for axis, length in enumerate(shape) if length <= UNROLL]
+    return [axis for axis, length in enumerate(shape) if 0 < length <= UNROLL]
 
 
 def _kept(shape: Sequence[int]) -> list[int]:
-    return [axis for axis, length in enumerate(shape) if length > UNROLL]
+    return [axis for axis, length in enumerate(shape) if not 0 < length <= UNROLL]
 
 
 def _lengths(shape: Sequence[int], axes: Sequence[int]) -> list[int]:

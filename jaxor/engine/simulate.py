@@ -94,7 +94,7 @@ class Worker:
 
     Raises
     ------
-    RuntimeError
+    ValueError
         JAX is configured for random numbers that depend on how many are drawn at once.
     """
 
@@ -106,7 +106,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         if not jax.config.values["jax_threefry_partitionable"]:
-            raise RuntimeError(
+            raise ValueError(
                 "JAX is configured with jax_threefry_partitionable=False, whose random numbers differ from those "
                 "of every other run; remove that setting"
             )

@@ -13,8 +13,8 @@ class Status(IntEnum):
 
     Examples
     --------
-    >>> Status(1).name, Status.STALLED.sentence
-    ('STALLED', 'the loss stopped improving for longer than the patience')
+    >>> Status(1).name, Status.STALLED.words
+    ('STALLED', 'no improvement for longer than the patience')
     """
 
     CONVERGED = 0
@@ -23,14 +23,14 @@ class Status(IntEnum):
     DIVERGED = 3
 
     @property
-    def sentence(self) -> str:
-        """The status in words."""
-        return _SENTENCES[self]
+    def words(self) -> str:
+        """What it means."""
+        return _WORDS[self]
 
 
-_SENTENCES = {
-    Status.CONVERGED: "the loss before a step fell below the threshold",
-    Status.STALLED: "the loss stopped improving for longer than the patience",
-    Status.EPOCH_CAP: "the epoch cap was reached",
-    Status.DIVERGED: "a loss, gradient or parameter was no longer finite",
+_WORDS = {
+    Status.CONVERGED: "loss below the threshold",
+    Status.STALLED: "no improvement for longer than the patience",
+    Status.EPOCH_CAP: "epoch cap reached first",
+    Status.DIVERGED: "loss, gradient or parameters no longer finite",
 }

@@ -265,7 +265,7 @@ class Experiment:
             source = table.get("source")
             file = source.get("file") if isinstance(source, Mapping) else "of its author"
             raise ExperimentError(
-                f"{table['name']} has parts made in Python; load it from its file {file} and hand it in"
+                f"{table['name']!s:.60} has parts made in Python; load it from its file {file} and hand it in"
             )
         return cls(**table)
 
@@ -311,7 +311,7 @@ _TABLES: dict[str, type[Any]] = {"batch": Batch, "stop": Stop, "source": Source}
 def _known(key: str) -> None:
     keys = [f.name for f in fields(Experiment)]
     if key not in keys:
-        raise ExperimentError(f"{key} is not a key of an experiment; {nearest(key, keys)}")
+        raise ExperimentError(f"{key!s:.60} is not a key of an experiment; {nearest(key, keys)}")
 
 
 def _resolve(registry: Registry[Any], part: Part, key: str) -> Part:
@@ -336,7 +336,7 @@ def _table(cls: type[Any], value: Any, key: str) -> Any:
     names = [f.name for f in fields(cls)]
     for option in value:
         if option not in names:
-            raise ExperimentError(f"{key}.{option} is not a key of an experiment; {nearest(option, names)}")
+            raise ExperimentError(f"{key}.{option!s:.60} is not a key of an experiment; {nearest(option, names)}")
     if cls is Source and len(value) < len(names):
         raise ExperimentError(f"source needs {' and '.join(names)}, got {', '.join(value) or 'neither'}")
     return cls(**value)

@@ -118,16 +118,14 @@ class Registry(Generic[T]):
         table = self._table(value, key)
         name = table.pop("name", None)
         if not isinstance(name, str):
-            raise ExperimentError(
-                f"{key} needs a name of a {self.kind}, got {name!r}; known: {', '.join(self.names())}"
-            )
+            raise ExperimentError(f"{key} needs a name, got {name!r:.60}; known: {', '.join(self.names())}")
         if name not in self._builders:
-            raise ExperimentError(f"{key} names the unknown {self.kind} {name!r}; {nearest(name, self._builders)}")
+            raise ExperimentError(f"{key} names the unknown {self.kind} {name!r:.60}; {nearest(name, self._builders)}")
         parameters = self._options(name)
         for option in table:
             if option not in parameters:
                 raise ExperimentError(
-                    f"{key}.{option} is not an option of the {self.kind} {name!r}; "
+                    f"{key}.{option!s:.60} is not an option of the {self.kind} {name!r}; "
                     + (nearest(option, parameters) if parameters else "it takes none")
                 )
         options = {}
@@ -228,4 +226,4 @@ def check(value: Any, annotation: Any, key: str, below: int = 2**31) -> Any:
 def require(condition: bool, option: str, wanted: str, value: Any) -> None:
     """Raise an `ExperimentError` unless an option's value is possible."""
     if not condition:
-        raise ExperimentError(f"{option} must be {wanted}, got {value!r}")
+        raise ExperimentError(f"{option} must be {wanted}, got {value!r:.100}")

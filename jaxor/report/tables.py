@@ -15,13 +15,6 @@ if TYPE_CHECKING:  # both bring JAX with them
     from jaxor.experiments.catalog import Entry
     from jaxor.experiments.experiment import Experiment
 
-_ENDS = {
-    Status.CONVERGED: "loss below the threshold",
-    Status.STALLED: "no improvement for longer than the patience",
-    Status.EPOCH_CAP: "epoch cap reached first",
-    Status.DIVERGED: "loss, gradient or parameters no longer finite",
-}
-
 
 def columns(rows: Iterable[Sequence[str]], align: str) -> str:
     """Lay out cells in columns.
@@ -54,7 +47,7 @@ def fields(rows: Iterable[tuple[str, str]]) -> str:
             subsequent_indent=" " * 12,
             break_on_hyphens=False,
             break_long_words=False,
-        )  # fmt: skip
+        )
         for name, text in rows
     )
 
@@ -65,12 +58,12 @@ def summary_table(summary: Summary) -> str:
     if not total:
         return "No runs yet."
     ends = [
-        (status.name.lower().replace("_", " "), f"{number:,}", percent(number / total, total), _ENDS[status])
+        (status.name.lower().replace("_", " "), f"{number:,}", percent(number / total, total), status.words)
         for status, number in summary.status.items()
     ]
     success = summary.success
     low, high = percent(success.low, total), percent(success.high, total)
-    share = (percent(success.count / total, total), f"accuracy 1 at the end; Wilson 95 %: {low} to {high}")
+    share = (percent(success.count / total, total), f"accuracy 1; Wilson 95 %: {low} to {high}")
     heads = ("", "min", "25 %", "median", "75 %", "max", "mean")
     figures = [
         ("epochs, all", *_cells(summary.epochs, _epochs)),
@@ -92,7 +85,7 @@ def _notes(summary: Summary) -> str:
     censored = f", of which {summary.censored:,} ended without converging (censored)" if summary.censored else ""
     epochs = f"Epochs: {everything}{censored}, and over the {converged:,} converged."
     left_out = _left_out("initial", summary.initial_loss) + _left_out("final", summary.final_loss)
-    losses = f"Losses before the first and after the last step: {everything}{left_out}."
+    losses = f"Losses before the first step and after the last, accuracy after the last: {everything}{left_out}."
     return "\n".join(textwrap.fill(note, 80) for note in (epochs, losses))
 
 
@@ -104,7 +97,7 @@ def _left_out(name: str, losses: Losses) -> str:
 
 
 def simulation_text(
-    summary: Summary, manifest: Manifest, seeds: Ranges, *, simulated: int, wall_seconds: float,
+    summary: Summary, manifest: Manifest, *, simulated: int, wall_seconds: float,
     rates: tuple[float | None, float | None], size: int, path: Path,
 ) -> str:  # fmt: skip
     """What `jaxor simulate` says at its end.
@@ -114,8 +107,7 @@ def simulation_text(
     summary : Summary
         Of the seeds asked for.
     manifest : Manifest
-    seeds : Ranges
-        Those seeds.
+        With those seeds.
     simulated : int
         How many of them were computed now.
     wall_seconds : float
@@ -125,7 +117,7 @@ def simulation_text(
         Bytes in the run directory.
     path : Path
     """
-    head = f"{manifest.experiment['name']}: {count(summary.seeds, 'run')}, seeds {ranges_text(seeds)}"
+    head = f"{manifest.experiment['name']}: {count(summary.seeds, 'run')}, seeds {ranges_text(manifest.seeds)}"
     without, including = rates
     speed = [("computed", "nothing left to compute, all runs were stored already")]
     if without is not None and including is not None:
@@ -202,14 +194,14 @@ def count(number: int, noun: str) -> str:
 
 
 def percent(share: float, total: int) -> str:
-    """A share with as many digits as `total` runs can tell apart, but at least one.
+    """A share with as many digits as `total` runs can tell apart, from one to three.
 
     Examples
     --------
     >>> percent(0.58, 50), percent(0.9999, 10_000)
     ('58.0 %', '99.99 %')
     """
-    return f"{100 * share:.{max(len(str(total - 1)) - 2, 1)}f} %"
+    return f"{100 * share:.{min(max(len(str(total - 1)) - 2, 1), 3)}f} %"
 
 
 def ranges_text(ranges: Ranges) -> str:
@@ -239,11 +231,12 @@ def size_text(size: int) -> str:
 
 
 def _epochs(value: float) -> str:
-    return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"
+    return f"{value:,.0f}" if value % 1 == 0 else f"{value:,.2f}"
 
 
 def _loss(value: float) -> str:
-    return f"{value:.3g}"
+    """Three significant digits."""
+    return f"{value:#.3g}".rstrip(".")
 
 
 def _rate(value: float) -> str:
