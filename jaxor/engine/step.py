@@ -22,6 +22,7 @@ from jaxor.engine.status import Status
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.initialize import Setting
 from jaxor.experiments.intervention import Look
+from jaxor.experiments.model import Params
 
 RUNNING = -1
 """Status of a run that has not ended."""
@@ -109,7 +110,11 @@ class Rules:
         one : float
             A 1 that the compiler cannot see, see `layout.materialize`.
         """
-        loss, params, optimizer, model, rules, gradient = self._update(lane, batch, one)
+        loss, gradient, look, model = self._differentiate(lane, batch, one)
+        before, rules = self._intervene(lane, look)
+        updates: Any  # optax types it as any tree of arrays
+        updates, optimizer = self.optimizer.update(gradient, lane.optimizer, before, value=loss)
+        params = before + updates
         finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(params))
         moves = materialize(jnp.where((lane.status == RUNNING) & finite, 1, 0).astype(loss.dtype), one) > 0
         best, stale, status = self._judge(lane, loss)
@@ -129,42 +134,35 @@ class Rules:
         kept = jax.tree.map(lambda new, old: jnp.where(moves, new, old), moved, lane._replace(status=stopped))
         return kept._replace(key=lane.key)
 
-    def _update(self, lane: Lane, batch: Array | None, one: Array) -> tuple[Array, Array, Any, Any, Any, Array]:
-        """Loss and gradient before the step, and everything that a step changes."""
-        law, order = self.law, self.order
-        inputs, targets = (
-            (law.task.inputs, law.task.targets)
-            if batch is None
-            else (jnp.asarray(law.task.inputs)[batch], jnp.asarray(law.task.targets)[batch])
-        )
+    def _differentiate(self, lane: Lane, batch: Array | None, one: Array) -> tuple[Array, Array, Look, Any]:
+        """Loss and gradient (P,) before the step, what interventions may look at, and the model's new state."""
+        law, task = self.law, self.law.task
+        inputs, targets = task.inputs, task.targets
+        if batch is not None:
+            inputs, targets = jnp.asarray(inputs)[batch], jnp.asarray(targets)[batch]
         noise = jax.random.fold_in(stream(lane.key, NOISE), lane.step)
-        prepare_key, model_key, *rule_keys = jax.random.split(noise, 2 + len(law.interventions))
-        params, state = order.unflatten(lane.params), lane.model
+        prepare_key, model_key, rule_key = jax.random.split(noise, 3)
+        params, state = self.order.unflatten(lane.params), lane.model
         if law.model.prepare is not None:
             params, state = law.model.prepare(params, state, prepare_key)
 
-        def objective(at: dict[str, Array]) -> tuple[Array, Any]:
+        def objective(at: Params) -> tuple[Array, Any]:
             outputs, aux, new_state = law.model.apply(at, inputs, state, model_key, True)
             return law.loss(outputs, targets), (outputs, aux, new_state)
 
-        (loss, (outputs, aux, state)), grads = jax.value_and_grad(objective, has_aux=True)(params)
-        together = materialize(jnp.concatenate([loss[None], order.flatten(grads)]), one)
-        loss, gradient = together[0], together[1:]
-        rules = []
-        fixed = params
-        findings = []
-        for rule, rule_state, key in zip(law.interventions, lane.rules, rule_keys, strict=True):
-            look = Look(params, grads, outputs, aux, key)
-            rule_state, found = rule.check(rule_state, look)
-            rules.append(rule_state)
-            findings.append((rule, found, look))
-        for rule, found, look in findings:
-            fixed = rule.fix(found, fixed, look)
-        before = order.flatten(fixed) if findings or law.model.prepare is not None else lane.params
-        updates: Any  # optax types it as any tree of arrays
-        updates, optimizer = self.optimizer.update(gradient, lane.optimizer, before, value=loss)
-        after = before + updates
-        return loss, after, optimizer, state, tuple(rules), gradient
+        (loss, (outputs, aux, new_state)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        together = materialize(jnp.concatenate([loss[None], self.order.flatten(grads)]), one)
+        return together[0], together[1:], Look(params, grads, outputs, aux, rule_key), new_state
+
+    def _intervene(self, lane: Lane, look: Look) -> tuple[Array, tuple[Any, ...]]:
+        """Parameters (P,) after all interventions, and the interventions' new states: all look, then each acts."""
+        looks = [look._replace(key=jax.random.fold_in(look.key, i)) for i in range(len(self.law.interventions))]
+        rules = list(zip(self.law.interventions, looks, strict=True))
+        checked = [rule.check(state, look) for (rule, look), state in zip(rules, lane.rules, strict=True)]
+        params = look.params
+        for (rule, look), (_, findings) in zip(rules, checked, strict=True):
+            params = rule.fix(findings, params, look)
+        return self.order.flatten(params), tuple(state for state, _ in checked)
 
     def _judge(self, lane: Lane, loss: Array) -> tuple[Array | None, Array | None, Array]:
         """Lowest loss, steps in a row without improvement, and status after a step with finite numbers."""
