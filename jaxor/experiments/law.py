@@ -46,8 +46,8 @@ def check_fit(law: Law) -> None:
 
     try:
         params, drawn, fixed, loss, accuracy = jax.eval_shape(once, jax.random.key(0))
-    except ExperimentError:
-        raise
+    except ExperimentError as error:
+        raise ExperimentError(*error.args) from None  # without the note that JAX adds to what passes through it
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise ExperimentError(f"the parts do not fit together: {type(error).__name__}: {reason}") from error

@@ -1,0 +1,178 @@
+"""What the documentation shows is so: its code runs, its output comes out, its tables are those of the code."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import json
+import math
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner
+
+from jaxor.cli import main
+from jaxor.experiments.experiment import Experiment
+from jaxor.experiments.initialize import INITIALIZERS
+from jaxor.experiments.intervention import INTERVENTIONS
+from jaxor.experiments.load import load_experiment
+from jaxor.experiments.loss import LOSSES
+from jaxor.experiments.model import MODELS
+from jaxor.experiments.optimizer import OPTIMIZERS, SCHEDULES
+from jaxor.experiments.registry import Registry
+from jaxor.experiments.task import TASKS
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+TABLES: dict[str, Registry[Any]] = {
+    "Tasks": TASKS,
+    "Models": MODELS,
+    "Initializers": INITIALIZERS,
+    "Losses": LOSSES,
+    "Optimizers": OPTIMIZERS,
+    "Schedules": SCHEDULES,
+    "Interventions": INTERVENTIONS,
+}
+
+
+class Fence(NamedTuple):
+    """A fenced block of a page."""
+
+    line: int
+    language: str
+    text: str
+
+
+def fences(page: Path) -> Iterator[Fence]:
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield Fence(text.count("\n", 0, match.start()) + 2, match[1], match[2])
+
+
+def pages_with(language: str) -> list[Any]:
+    return [
+        pytest.param(page, id=page.name) for page in PAGES if any(fence.language == language for fence in fences(page))
+    ]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the example files, as the pages assume it."""
+    for file in (DOCS / "examples").iterdir():
+        if file.is_file():
+            shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def alike(shown: str, got: str) -> bool:
+    """Equal words; numbers, whose last digits depend on the machine, agree to a tenth or to a hundredth of 10,000."""
+    words, others = shown.split(), got.split()
+    return len(words) == len(others) and all(map(_alike, words, others))
+
+
+def _alike(word: str, other: str) -> bool:
+    numbers = [part.strip("(),%").replace(",", "") for part in (word, other)]
+    with contextlib.suppress(ValueError):
+        return math.isclose(float(numbers[0]), float(numbers[1]), rel_tol=0.1, abs_tol=100 * (float(numbers[0]) > 100))
+    return word == other
+
+
+def assert_shown(shown: str, got: str, where: str) -> None:
+    """Every line shown is in the output, in that order."""
+    lines = iter(got.splitlines())
+    for line in shown.splitlines():
+        if line.strip():
+            assert any(alike(line, other) for other in lines), f"{where}: not in the output: {line!r}\n{got}"
+
+
+@pytest.mark.parametrize("page", pages_with("python"))
+def test_python(page: Path, workplace: Path) -> None:
+    """In one namespace a page; a block of text that follows is what was printed."""
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    printed = ""
+    for fence in fences(page):
+        where = f"{page.name}:{fence.line}"
+        if fence.language == "python":
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile("\n" * (fence.line - 1) + fence.text, str(page), "exec"), namespace)  # noqa: S102
+            printed = output.getvalue()
+        elif fence.language == "text" and printed:
+            assert_shown(fence.text, printed, where)
+            printed = ""
+
+
+@pytest.mark.parametrize("page", pages_with("toml"))
+def test_toml(page: Path) -> None:
+    for fence in fences(page):
+        if fence.language == "toml":
+            experiment = Experiment.from_toml(fence.text)
+            assert Experiment.from_toml(experiment.to_toml()) == experiment
+            experiment.build()
+
+
+@pytest.mark.parametrize("page", pages_with("console"))
+def test_commands(page: Path, workplace: Path) -> None:
+    for fence in fences(page):
+        if fence.language != "console":
+            continue
+        for part in re.split(r"^\$ jaxor ", fence.text, flags=re.MULTILINE)[1:]:
+            command, _, shown = part.partition("\n")
+            result = CliRunner().invoke(main, shlex.split(command))
+            assert result.exit_code == (2 if shown.startswith("Error:") else 0), result.output
+            assert_shown(shown, result.output, f"{page.name}:{fence.line}: {command}")
+
+
+@pytest.mark.parametrize("file", sorted((DOCS / "examples").glob("*.*")), ids=lambda file: file.name)
+def test_examples(file: Path) -> None:
+    """Every example can be loaded and is printed in a page as it is."""
+    assert load_experiment(file).build()
+    assert any(fence.text == file.read_text(encoding="utf-8") for page in PAGES for fence in fences(page))
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_tables_of_experiments(heading: str) -> None:
+    """Names, options and defaults are those of the code."""
+    text = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    section = text.split(f"\n### {heading}\n")[1].split("\n## ")[0].split("\n### ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    registry = TABLES[heading]
+    assert sorted(row[0].strip(" `") for row in rows) == registry.names()
+    for name, options, _ in rows:
+        assert re.findall("`(.*?)`", options) == expected_options(registry, name.strip(" `"))
+
+
+def expected_options(registry: Registry[Any], name: str) -> list[str]:
+    defaults = {option: default for option, (_, default) in registry._options(name).items()}
+    empty = inspect.Parameter.empty
+    return [option if default is empty else f"{option} = {json.dumps(default)}" for option, default in defaults.items()]
+
+
+def test_keys_of_an_experiment() -> None:
+    text = (DOCS / "experiments.md").read_text(encoding="utf-8").split("\n## Keys\n")[1].split("\n### ")[0]
+    keys = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
+    assert keys == [
+        "name", "task", "model", "init", "loss", "optimizer", "batch.mode", "batch.size", "stop.loss", "stop.patience",
+        "stop.min_improvement", "max_epochs", "interventions", "root_seed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
+def test_links(page: Path) -> None:
+    """Links within the project lead somewhere."""
+    text = page.read_text(encoding="utf-8")
+    headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
+    anchors = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        assert (page.parent / path).exists()
+        assert path or anchor in anchors
