@@ -29,7 +29,7 @@ from jaxor.experiments.registry import Registry
 from jaxor.experiments.task import TASKS
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 TABLES: dict[str, Registry[Any]] = {
     "Tasks": TASKS,
     "Models": MODELS,

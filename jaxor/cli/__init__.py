@@ -48,7 +48,8 @@ class Commands(click.Group):
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
-            sentence = "; ".join([_sentence(error), *getattr(error, "__notes__", [])])
+            notes = [note for note in getattr(error, "__notes__", []) if "JAX" not in note]  # JAX adds how to debug JAX
+            sentence = "; ".join([_sentence(error), *notes])
             click.echo(f"Error: {sentence}", err=True)
             ctx.exit(_exit_code(error))
 

@@ -56,8 +56,6 @@ class Rules:
         self.order: FlatOrder = flat_order(self.law.model)
         self.steps_per_epoch = experiment.steps_per_epoch
         self.max_steps = experiment.max_epochs * self.steps_per_epoch
-        if self.max_steps >= 2**31:
-            raise OverflowError(f"max_epochs must keep the number of steps below 2^31, got {self.max_steps} steps")
         self.optimizer = optax.with_extra_args_support(self.law.optimizer)
 
     def initial_params(self, key_data: Array) -> Array:

@@ -48,7 +48,7 @@ def test_json_has_the_promised_keys_and_is_all_that_is_printed(call: Call):
     assert table["epochs"]["all"]["mean"] == pytest.approx(run.epochs.mean())
     assert table["epochs"]["converged"]["max"] == run.epochs[run.status == 0].max()
     assert table["final_loss"]["q50"] == pytest.approx(np.median(run.final_loss))
-    assert table["runs_per_s"] > table["runs_per_s_with_compile"] > 0
+    assert table["runs_per_s"] >= table["runs_per_s_with_compile"] > 0
     files = [*Path("run", "shards").iterdir(), Path("run", "manifest.json")]
     assert table["bytes"] == sum(file.stat().st_size for file in files)
     assert table["runs_per_s_with_compile"] == pytest.approx(60 / table["wall_s"])

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -60,8 +59,10 @@ def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
 
 def test_full_disk_is_an_os_error(tmp_path: Path) -> None:
     script = f"""
+import resource
 from pathlib import Path
 from jaxor.store import atomic
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 atomic.write(Path({str(tmp_path / "small")!r}), bytes(1_000))
 try:
     atomic.write(Path({str(tmp_path / "large")!r}), bytes(1_000_000))
@@ -72,7 +73,6 @@ except OSError as error:
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
     assert (done.returncode, done.stdout.strip()) == (0, str(errno.EFBIG)), done.stderr
     assert names(tmp_path) == {"small"}
