@@ -6,6 +6,8 @@ import io
 import os
 import signal
 import sys
+import threading
+import time
 
 
 def main(core: int) -> None:
@@ -13,9 +15,17 @@ def main(core: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})  # before JAX starts its threads
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     with os.fdopen(os.dup(1), "wb") as answers, os.fdopen(os.dup(0), "rb") as tasks:
         os.dup2(2, 1)  # whatever a library prints must not mix with the answers
         _serve(tasks, answers)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End at once when the parent is gone, even in the middle of a task."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _serve(tasks: io.BufferedReader, answers: io.BufferedWriter) -> None:

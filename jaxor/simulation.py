@@ -21,14 +21,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxor import workers
 from jaxor.engine.block import Block, Floats, concatenate
-from jaxor.engine.keys import IMPLEMENTATION, MAX_SEED
+from jaxor.engine.keys import IMPLEMENTATION
 from jaxor.engine.recording import Recording
 from jaxor.engine.simulate import Plan, Worker, plan
 from jaxor.experiments.catalog import get_experiment
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.registry import ExperimentError
 from jaxor.store.directory import RunDirectory
-from jaxor.store.manifest import Manifest, compress
+from jaxor.store.manifest import Manifest, check_seeds, compress
 from jaxor.store.run import Run, open_run
 
 Seeds = int | range | ArrayLike
@@ -170,6 +170,13 @@ def prepare(
     """
     if isinstance(experiment, str):
         experiment = get_experiment(experiment)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(
+            f"experiment must be a name of the catalogue or an Experiment, got {experiment!r:.60}; "
+            "a file is read with jaxor.load_experiment"
+        )
+    if not isinstance(x64, bool | np.bool_):
+        raise ValueError(f"x64 must be True or False, got {x64!r}")
     how = plan(experiment, lane_width, traces)
     floats = np.float64 if x64 else np.float32
     given = None if initial_params is None else _check_params(initial_params, how.param_names, floats)
@@ -182,7 +189,7 @@ def prepare(
         experiment=experiment.to_dict(),
         seeds=compress(ids),
         lane_width=how.lane_width,
-        x64=x64,
+        x64=bool(x64),
         traces=str(how.recording),
         parameters=parameters,
         layout=how.layout,
@@ -211,8 +218,8 @@ def execute(
         As `simulate`.
     """
     started = time.perf_counter()
-    if devices is not None and devices < 1:
-        raise ValueError(f"devices must be 1 or more, got {devices}")
+    if devices is not None and (type(devices) is bool or not isinstance(devices, int | np.integer) or devices < 1):
+        raise ValueError(f"devices must be a whole number, 1 or more, got {devices!r}")
     if out is None:
         if resume:
             raise ValueError("resume needs out, the run directory to go on with")
@@ -224,7 +231,7 @@ def execute(
         compiling = _compute_all(job, job.seeds, devices, watch, collect, seal=False)
         run = Run.from_block(job.manifest, _in_order(concatenate(parts), job.seeds), job.experiment)
         return Outcome(run, len(job.seeds), time.perf_counter() - started, compiling)
-    if not job.experiment.named and job.experiment.source is None:
+    if not job.experiment.portable and job.experiment.source is None:
         raise ExperimentError(
             f"{job.experiment.name} has parts made in Python, so a stored run could not be repeated; "
             "put it into a Python file and read it with jaxor.load_experiment"
@@ -309,7 +316,7 @@ def _tasks(job: Job, ascending: NDArray[np.int64], seal: bool) -> Iterator[worke
 
 def _processes(job: Job, devices: int | None, tasks: int) -> int:
     """How many worker processes; 1 means that this process does the work."""
-    if not job.experiment.named or jax.default_backend() != "cpu":
+    if not job.experiment.portable or jax.default_backend() != "cpu":
         return 1
     if devices is not None:
         return min(devices, max(tasks, 1))
@@ -347,15 +354,7 @@ def _check_seeds(seeds: Seeds | None, given: Floats | None) -> NDArray[np.int64]
         if seeds < 1:
             raise ValueError(f"the number of seeds must be at least 1, got {seeds}")
         seeds = range(int(seeds))
-    array = np.arange(seeds.start, seeds.stop, seeds.step) if isinstance(seeds, range) else np.asarray(seeds)
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-        raise ValueError(f"seeds must be a number or a list of whole numbers, not empty, got {seeds!r:.60}")
-    ids = array.astype(np.int64)
-    if ids.min() < 0 or ids.max() > MAX_SEED:
-        raise ValueError(f"seeds must be between 0 and 2^32 - 1, got {ids.min()} to {ids.max()}")
-    values, counts = np.unique(ids, return_counts=True)
-    if counts.max() > 1:
-        raise ValueError(f"seeds must differ, but {values[counts.argmax()]} is given {counts.max()} times")
+    ids = check_seeds(seeds)
     if given is not None and len(given) != len(ids):
         raise ValueError(f"initial_params has {len(given)} rows for {len(ids)} seeds; give one row a seed")
     return ids
@@ -363,18 +362,20 @@ def _check_seeds(seeds: Seeds | None, given: Floats | None) -> NDArray[np.int64]
 
 def _check_params(params: ArrayLike, names: tuple[str, ...], floats: Any) -> Floats:
     try:
-        array = np.asarray(params, floats)
-    except (TypeError, ValueError) as error:
+        array = np.asarray(params)
+    except ValueError as error:
         raise ValueError(f"initial_params must be an array of numbers (n, {len(names)}): {error}") from error
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"initial_params must be an array of numbers (n, {len(names)}), got type {array.dtype}")
     if array.ndim != 2 or array.shape[1] != len(names) or len(array) == 0:
         raise ValueError(
             f"initial_params must have shape (n, {len(names)}) for the parameters {', '.join(names[:8])}"
             f"{', ...' if len(names) > 8 else ''}; got {array.shape}"
         )
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    bad = np.flatnonzero(~(np.abs(array) <= np.finfo(floats).max).all(axis=1))
     if len(bad):
-        raise ValueError(f"initial_params must be finite, but row {bad[0]} is {array[bad[0]]}")
-    return array
+        raise ValueError(f"initial_params must be finite in {np.dtype(floats)}, but row {bad[0]} is {array[bad[0]]}")
+    return array.astype(floats)
 
 
 def _platform() -> dict[str, str]:

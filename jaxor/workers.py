@@ -69,10 +69,16 @@ class Pool:
 
     def __init__(self, size: int) -> None:
         available = cores()
-        commands = [[sys.executable, "-m", "jaxor._worker", str(available[i % len(available)])] for i in range(size)]
+        # Workers import what this process would, and nothing that merely lies in the working directory.
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-P", "-m", "jaxor._worker"]
         self._processes = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for command in commands
-        ]
+            subprocess.Popen(
+                [*command, str(available[i % len(available)])],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+            )
+            for i in range(size)
+        ]  # fmt: skip
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         for process in self._processes:
             self._free.put(process)
@@ -113,14 +119,16 @@ class Pool:
             raise WorkerError(header["error"])
         return Answer(process.pid, task.seeds, data, header["epochs"], header["compile_seconds"])
 
+    @property
+    def alive(self) -> bool:
+        """Whether all workers are there."""
+        return all(process.poll() is None for process in self._processes)
+
     def close(self) -> None:
         """Let workers end: their input closes."""
-        for process in self._processes:
-            if process.stdin:
-                process.stdin.close()
         self._threads.shutdown()
         for process in self._processes:
-            process.wait()
+            process.communicate()
 
     def kill(self) -> None:
         """End workers at once, whatever they do."""
@@ -128,7 +136,7 @@ class Pool:
             process.kill()
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
-            process.wait()
+            process.communicate()
 
 
 _pools: dict[int, Pool] = {}
@@ -136,6 +144,11 @@ _pools: dict[int, Pool] = {}
 
 def pool(size: int) -> Pool:
     """Workers, kept between calls."""
+    for kept, idle in list(_pools.items()):
+        if not idle.alive:
+            discard(idle)
+        elif kept != size:
+            _pools.pop(kept).close()
     if size not in _pools:
         _pools[size] = Pool(size)
     return _pools[size]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import threading
 import traceback
 from typing import Any
 
@@ -12,6 +14,14 @@ import jaxor
 
 COMMANDS = ("simulate", "experiments", "info", "export")
 """In the order of ``--help``; each is a module here with a command of the same name."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 class Commands(click.Group):
@@ -38,6 +48,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error becomes one sentence on standard error and an exit code."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
@@ -48,7 +60,8 @@ class Commands(click.Group):
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
-            notes = [note for note in getattr(error, "__notes__", []) if "JAX" not in note]  # JAX adds how to debug JAX
+            added = getattr(error, "__notes__", [])
+            notes = [note for note in added if "For simplicity, JAX has removed" not in note]  # how to debug JAX
             sentence = "; ".join([_sentence(error), *notes])
             click.echo(f"Error: {sentence}", err=True)
             ctx.exit(_exit_code(error))
@@ -59,7 +72,7 @@ def _exit_code(error: BaseException) -> int:
     from jaxor.experiments.registry import ExperimentError
 
     if isinstance(error, KeyboardInterrupt):
-        return 130
+        return 143 if isinstance(error, Terminated) else 130
     return 2 if type(error) in (ValueError, ExperimentError) else 1
 
 
@@ -69,7 +82,7 @@ def _sentence(error: BaseException) -> str:
     from jaxor.workers import WorkerError
 
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+        return "terminated" if isinstance(error, Terminated) else "interrupted"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the second is XLA's
         return "not enough memory; choose a smaller --lane-width, fewer --devices or --traces none"
     if isinstance(error, OSError) and error.strerror:

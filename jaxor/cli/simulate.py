@@ -26,7 +26,7 @@ class SeedRange(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
         """Check what was given."""
-        match = re.fullmatch(r"(?:(-?\d+):)?(-?\d+)", value)
+        match = re.fullmatch(r"(?:(-?[0-9]{1,30}):)?(-?[0-9]{1,30})", value)
         if match is None:
             self.fail(f"{value!r} is neither a number of seeds (10000) nor a range (500:600)", param, ctx)
         start, stop = int(match[1] or 0), int(match[2])
@@ -54,7 +54,7 @@ class Setting(click.ParamType):
 
 def _value(key: str, text: str) -> Any:
     """A TOML value or a number such as .2; else ``none`` where an option can be left out; else the text itself."""
-    with contextlib.suppress(tomllib.TOMLDecodeError):
+    with contextlib.suppress(ValueError, RecursionError):  # the second if there are thousands of brackets
         table = tomllib.loads(f"value = {text}")
         if list(table) == ["value"]:  # and not more lines
             return table["value"]
@@ -123,12 +123,13 @@ def _experiment(name: str | None) -> Experiment:
 @contextlib.contextmanager
 def _noting_what_is_safe(job: Job, out: Path, ctx: click.Context) -> Iterator[None]:
     """Add to an interruption or failure how many runs are stored and which command goes on."""
+    from jaxor.engine.simulate import NoAcceptableDraw
     from jaxor.store.directory import RunDirectory
     from jaxor.workers import WorkerError
 
     try:
         yield
-    except (KeyboardInterrupt, OSError, MemoryError, WorkerError) as error:
+    except (KeyboardInterrupt, OSError, MemoryError, WorkerError, NoAcceptableDraw) as error:
         if not out.is_dir():
             error.add_note("nothing is stored")
             raise

@@ -14,8 +14,6 @@ IMPLEMENTATION = "threefry2x32"
 
 INIT, BATCH, NOISE = range(3)
 
-MAX_SEED = 2**32 - 1
-
 
 def run_key(root_seed: int, seed: Array) -> Array:
     """Key data (2,) uint32 of a run."""

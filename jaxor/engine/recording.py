@@ -45,9 +45,9 @@ class Recording:
         if traces in ("all", "loss", "none"):
             return cls(traces)
         every = str(traces).removeprefix("every=")
-        if str(traces).startswith("every=") and every.isdecimal() and int(every) > 0:
+        if str(traces).startswith("every=") and every.isascii() and every.isdecimal() and 0 < int(every[:11]) < 2**31:
             return cls("all", int(every))
-        raise ValueError(f"traces must be all, loss, none or every=K with a positive K, got {traces!r}")
+        raise ValueError(f"traces must be all, loss, none or every=K with K from 1 to 2^31 - 1, got {traces!r:.60}")
 
     def __str__(self) -> str:
         return self.kind if self.every == 1 else f"every={self.every}"
@@ -60,23 +60,25 @@ class Recording:
 class Recorder:
     """Collects what lanes did, call by call, and sorts it by run."""
 
-    def __init__(self, axis: int) -> None:
+    def __init__(self, axis: int, recording: Recording) -> None:
         self._axis = axis
+        self._recording = recording
         self._parts: list[tuple[NDArray[Any], ...]] = []
 
     def add(self, slot: NDArray[np.int32], step: Any, loss: Any, params: Any) -> None:
         """Rows of one `advance`: ``(rows, lanes)`` arrays whose first row is from before; `params` may be None."""
         taken = np.diff(step, axis=0) > 0  # lanes that ended stand still
-        lane, row = np.nonzero(taken.T)
+        last = taken & ~np.vstack([taken[1:], np.zeros_like(taken[:1])])  # perhaps of the run, at least of this call
+        lane, row = np.nonzero((taken & (last | (step[:-1] % self._recording.every == 0))).T)
         part = [slot[lane], step[row, lane], loss[row + 1, lane]]
         if params is not None:
             part.append(params[row + 1, :, lane] if self._axis == -1 else params[row + 1, lane])
         self._parts.append(tuple(part))
 
-    def traces(self, steps: NDArray[np.int32], recording: Recording) -> Traces:
+    def traces(self, steps: NDArray[np.int32]) -> Traces:
         """Traces of runs 0, 1, ... that took so many steps."""
         place, step, loss, *params = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
-        kept = np.flatnonzero(recording.keeps(step, steps[place] - 1))
+        kept = np.flatnonzero(self._recording.keeps(step, steps[place] - 1))
         order = kept[np.argsort(place[kept], kind="stable")]  # a run's parts came in the order of its steps
         sizes = np.bincount(place[kept], minlength=len(steps)).astype(np.int32)
         return Traces(sizes, step[order], loss[order], params[0][order] if params else None)

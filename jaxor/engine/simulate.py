@@ -24,6 +24,12 @@ from jaxor.experiments.experiment import Experiment
 LANE_WIDTH = 2048
 """Default width, narrow layout: the state of so many lanes stays in a core's cache."""
 
+WIDTH_STEP = 16
+"""Lane widths are multiples of this, so that no lane falls into the odd remainder of a vectorised loop.
+
+There XLA:CPU computes exp and its like by other instructions, and bits would depend on a lane's place.
+"""
+
 _WIDE_FLOATS = 2**17
 _BLOCK_FLOPS = 1e11
 _BLOCK_BYTES = 2**28
@@ -66,10 +72,13 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     order = flat_order(law.model)
     layout = layout_for(order.size)
     if lane_width is None:
-        power = int(np.log2(max(_WIDE_FLOATS / order.size, 1)))
-        lane_width = LANE_WIDTH if layout is NARROW else 1 << power
-    if not 0 < lane_width <= 2**20:
-        raise ValueError(f"the lane width must be between 1 and 2^20, got {lane_width}")
+        few = max(_WIDE_FLOATS // order.size, WIDTH_STEP)
+        lane_width = LANE_WIDTH if layout is NARROW else 1 << (few.bit_length() - 1)
+    if isinstance(lane_width, bool) or not isinstance(lane_width, int | np.integer):
+        raise ValueError(f"the lane width must be a whole number, got {lane_width!r}")
+    if not 0 < lane_width <= 2**20 or lane_width % WIDTH_STEP:
+        raise ValueError(f"the lane width must be a multiple of {WIDTH_STEP} up to 2^20, got {lane_width}")
+    lane_width = int(lane_width)
     recording = Recording.parse(traces, order.size)
     points = experiment.batch.size or len(law.task.inputs)
     steps = max(experiment.max_epochs * experiment.steps_per_epoch, 1)
@@ -84,8 +93,15 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
 
 
 def precision(x64: bool) -> contextlib.AbstractContextManager[Any]:
-    """Scope in which traced programs use float64 (or float32); global configuration is left alone."""
-    return jax.enable_x64(x64)
+    """Scope in which traced programs use float64 (or float32); global configuration is left alone.
+
+    JAX's own stops at NaN and infinity are off in it: here they end a run as `DIVERGED`, and nothing else.
+    """
+    scope = contextlib.ExitStack()
+    scope.enter_context(jax.enable_x64(x64))
+    scope.enter_context(jax.debug_nans(False))
+    scope.enter_context(jax.debug_infs(False))
+    return scope
 
 
 @dataclass
@@ -130,7 +146,7 @@ class Worker:
         """
         with precision(self.x64):
             carry = self._begin(seeds, given)
-            recorder = Recorder(self.program.layout.axis)
+            recorder = Recorder(self.program.layout.axis, recording)
             if recording.kind == "none":
                 carry = self._call("drain", self.program.drain, carry)
             else:
@@ -185,7 +201,7 @@ class Worker:
             final_accuracy=accuracy,
             initial_params=by_seed(carry.initial),
             final_params=by_seed(carry.results.params),
-            traces=None if recording.kind == "none" else recorder.traces(steps, recording),
+            traces=None if recording.kind == "none" else recorder.traces(steps),
         )
 
     def _call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -68,7 +68,7 @@ class Rules:
         key = jax.random.key(0)  # in use, models draw nothing
         task = self.law.task
         outputs, _, _ = self.law.model.apply(self.order.unflatten(params), task.inputs, state, key, False)
-        return self.law.loss(outputs, task.targets), task.accuracy(outputs, task.targets)
+        return self.law.loss(outputs, task.targets), task.accuracy(outputs, task.targets).astype(params.dtype)
 
     def start(self, params: Array, key_data: Array) -> Lane:
         """A run before its first step."""
@@ -177,6 +177,11 @@ class Rules:
 
 
 def _at_least(threshold: float, like: Array) -> Array:
-    """The smallest number of the type that is not below the threshold, so that the test is that of real numbers."""
+    """The smallest normal number of the type that is not below the threshold.
+
+    So the test is that of real numbers, for losses that are normal numbers or 0: XLA:CPU takes smaller ones for 0.
+    """
     rounded = np.array(threshold, like.dtype)
-    return jnp.asarray(rounded if float(rounded) >= threshold else np.nextafter(rounded, np.array(np.inf, like.dtype)))
+    if float(rounded) < threshold:
+        rounded = np.nextafter(rounded, np.array(np.inf, like.dtype))
+    return jnp.asarray(np.maximum(rounded, np.finfo(like.dtype).tiny))

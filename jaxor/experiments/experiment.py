@@ -147,9 +147,10 @@ class Experiment:
         rules = enumerate(self.interventions)
         resolved = tuple(_resolve(INTERVENTIONS, rule, f"interventions[{place}]") for place, rule in rules)
         self._set("interventions", resolved)
-        require(check(self.max_epochs, int, "max_epochs") >= 0, "max_epochs", "0 or positive", self.max_epochs)
-        seed = check(self.root_seed, int, "root_seed", below=2**32)
-        require(seed >= 0, "root_seed", "between 0 and 2^32 - 1", seed)
+        self._set("max_epochs", check(self.max_epochs, int, "max_epochs"))
+        require(self.max_epochs >= 0, "max_epochs", "0 or positive", self.max_epochs)
+        self._set("root_seed", check(self.root_seed, int, "root_seed", below=2**32))
+        require(self.root_seed >= 0, "root_seed", "between 0 and 2^32 - 1", self.root_seed)
         if resolved and self.batch.mode != "full":
             raise ExperimentError("interventions need batch.mode full, got " + self.batch.mode)
         self._build_taskless()
@@ -193,6 +194,13 @@ class Experiment:
             else rule
             for place, rule in enumerate(self.interventions)
         )
+
+    @property
+    def portable(self) -> bool:
+        """Whether jaxor alone can make it again: no part is a Python object or registered by the user's code."""
+        kinds = [*_REGISTRIES.values(), *(INTERVENTIONS for _ in self.interventions)]
+        parts = zip(kinds, self._parts(), strict=True)
+        return all(isinstance(part, Component) and registry.own(part) for registry, part in parts)
 
     @property
     def named(self) -> bool:

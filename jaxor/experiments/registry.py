@@ -92,6 +92,13 @@ class Registry(Generic[T]):
         """All known names."""
         return sorted(self._builders)
 
+    def own(self, component: Component) -> bool:
+        """Whether jaxor itself has the builder of a component and of all parts of it."""
+        if not self._builders[component.name].__module__.startswith("jaxor."):
+            return False
+        parts = ((self.registry_of(component.name, option), part) for option, part in component.options.items())
+        return all(registry is None or registry.own(part) for registry, part in parts)
+
     def options(self, name: str) -> list[str]:
         """Names of the options that a part takes."""
         return list(self._options(name))
@@ -203,6 +210,8 @@ def check(value: Any, annotation: Any, key: str, below: int = 2**31) -> Any:
     >>> check(1, float, "optimizer.learning_rate")
     1.0
     """
+    if isinstance(value, np.generic):
+        value = value.item()
     optional = type(None) in typing.get_args(annotation)
     if optional:
         if value is None:

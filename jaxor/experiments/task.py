@@ -45,7 +45,7 @@ def threshold_accuracy(outputs: Array, targets: ArrayLike) -> Array:
     >>> float(threshold_accuracy(jnp.array([0.2, 0.5]), np.array([0.0, 1.0])))
     1.0
     """
-    return jnp.mean((outputs >= 0.5) == (jnp.asarray(targets) >= 0.5))
+    return jnp.mean((outputs >= 0.5) == (jnp.asarray(targets) >= 0.5), dtype=outputs.dtype)
 
 
 def argmax_accuracy(outputs: Array, targets: ArrayLike) -> Array:
@@ -56,7 +56,8 @@ def argmax_accuracy(outputs: Array, targets: ArrayLike) -> Array:
     >>> float(argmax_accuracy(jnp.array([[0.5, 0.5]]), np.array([[1.0, 0.0]])))
     1.0
     """
-    return jnp.mean(jnp.argmax(outputs, -1) == jnp.argmax(jnp.asarray(targets), -1))
+    hits = jnp.argmax(outputs, -1) == jnp.argmax(jnp.asarray(targets), -1)
+    return jnp.mean(hits, dtype=outputs.dtype)
 
 
 @TASKS.register("xor")

@@ -12,7 +12,7 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jaxor.store.errors import StoreError
 from jaxor.store.schema import CONVENTIONS, SCHEMA, VARIABLES, Variable, stored
@@ -177,6 +177,35 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "schema": _is(int),
 }
 """Every key that `to_json` writes, with what a reader can use."""
+
+
+MAX_SEED = 2**32 - 1
+"""Keys are made of seeds as 32-bit numbers."""
+
+
+def check_seeds(seeds: range | ArrayLike) -> NDArray[np.int64]:
+    """Seeds as the user lists them, in that order.
+
+    Raises
+    ------
+    ValueError
+        Not a list of different whole numbers from 0 to 2^32 - 1.
+    """
+    ends = (min(seeds[0], seeds[-1]), max(seeds[0], seeds[-1])) if isinstance(seeds, range) and seeds else None
+    if ends is None:
+        array = np.asarray(seeds)
+        if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+            raise ValueError(f"seeds must be a number or a list of whole numbers, not empty, got {seeds!r:.60}")
+        ends = (int(array.min()), int(array.max()))
+    if ends[0] < 0 or ends[1] > MAX_SEED:
+        raise ValueError(f"seeds must be between 0 and 2^32 - 1, got {ends[0]} to {ends[1]}")
+    if isinstance(seeds, range):
+        return np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
+    ordered = np.sort(ids := np.asarray(seeds).astype(np.int64))
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise ValueError(f"seeds must differ, but {twice[0]} is given more than once")
+    return ids
 
 
 def compress(seeds: NDArray[np.integer[Any]]) -> Ranges:

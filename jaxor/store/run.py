@@ -17,7 +17,7 @@ from jaxor.engine.block import Block, Floats
 from jaxor.engine.status import Status
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError, TraceNotStored
-from jaxor.store.manifest import Manifest
+from jaxor.store.manifest import Manifest, check_seeds
 from jaxor.store.schema import PARAM, columns
 from jaxor.store.sources import Memory, Shards, Source, find
 
@@ -195,6 +195,8 @@ class Run:
             If the simulation recorded no traces.
         """
         order, ascending = self._by_seed
+        if not isinstance(seed, int | np.integer):
+            raise KeyError(f"a seed is a whole number, got {seed!r:.60}")
         index = int(order[find(ascending, np.array([seed]))[0]])
         window = int(np.searchsorted(self._windows, index, side="right")) - 1
         start, stop = self._windows[window : window + 2]
@@ -282,11 +284,9 @@ def open_run(path: str | Path, seeds: ArrayLike | None = None, experiment: Exper
     KeyError
         If one of the seeds is not stored.
     ValueError
-        If a seed is given twice.
+        If `seeds` are not different whole numbers.
     """
     directory = RunDirectory.open(path)
-    wanted = None if seeds is None else np.asarray(seeds, np.int64)
-    if wanted is not None and np.any(np.diff(np.sort(wanted)) == 0):
-        raise ValueError("a seed is given twice; give each once")
+    wanted = None if seeds is None else check_seeds(seeds)
     source = Shards(directory.manifest, directory.shards(), wanted)
     return Run(directory.manifest, source, directory.path, experiment)

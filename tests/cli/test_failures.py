@@ -94,7 +94,7 @@ def test_bad_seeds(call: Call, seeds: str, sentence: str):
         (["--traces", "some"], "traces must be all, loss, none or every=K with a positive K, got 'some'"),
         (["--traces", "every=0"], "every=K"),
         (["--parameters", "some"], "'some' is not one of"),
-        (["--lane-width", "0"], "the lane width must be between 1 and 2^20, got 0"),
+        (["--lane-width", "0"], "the lane width must be a multiple of 16 up to 2^20, got 0"),
         (["--devices", "0"], "--devices"),
     ],
 )

@@ -171,7 +171,7 @@ def test_after_a_run_in_float64(one: str) -> None:
     assert_equal_blocks(fresh.run(SEEDS, Recording("all")), computed(one))
 
 
-@pytest.mark.parametrize("lane_width", [1, 2048])
+@pytest.mark.parametrize("lane_width", [16, 2048])
 @pytest.mark.parametrize("one", ["relu1_normal", "relu2_two_mse"])
 def test_other_widths_are_near(one: str, lane_width: int, table_row: Row) -> None:
     """Across widths bits may differ, and what differs by a bit may end a step later, on a plateau much later."""
@@ -196,7 +196,7 @@ def test_other_widths_are_near(one: str, lane_width: int, table_row: Row) -> Non
 
 # A wide model, minibatches
 
-WIDE_LANES, WIDE_SEEDS = 8, np.arange(64)
+WIDE_LANES, WIDE_SEEDS = 16, np.arange(64)
 
 
 def digits() -> Experiment:

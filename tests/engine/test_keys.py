@@ -12,10 +12,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import jaxor
 from jaxor import Experiment, Model, Task, get_experiment
-from jaxor.engine.keys import BATCH, INIT, MAX_SEED, NOISE, run_key, stream
+from jaxor.engine.keys import BATCH, INIT, NOISE, run_key, stream
 from jaxor.engine.recording import Recording
 from jaxor.engine.simulate import Worker
 from jaxor.experiments.model import Aux, Params, State
+from jaxor.store.manifest import MAX_SEED
 
 # Initial weights of abs1_normal. They are part of what a seed means, so they may never change: neither by a change in
 # jaxor nor by one in JAX's generator.
@@ -93,7 +94,7 @@ def test_noise_is_new_at_every_step_of_every_run() -> None:
         max_epochs=40,
         root_seed=11,
     )
-    run = jaxor.simulate(experiment, range(5, 12), lane_width=4)
+    run = jaxor.simulate(experiment, range(5, 12), lane_width=16)
     losses = np.array([run.trace(seed).loss for seed in run.seeds])
     assert len(np.unique(losses)) == losses.size == 7 * 40
 

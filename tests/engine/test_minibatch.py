@@ -24,7 +24,7 @@ from jaxor.engine.step import Rules
 from jaxor.experiments.model import plain
 
 POINTS, SIZE, PER_EPOCH = 23, 4, 5  # 3 points are left over in each epoch
-LANES, SEEDS = 8, 20
+LANES, SEEDS = 16, 40
 
 INPUTS = np.random.default_rng(0).normal(size=(POINTS, 3)).astype(np.float32)
 LABELS = np.eye(2, dtype=np.float32)[(INPUTS[:, 0] * INPUTS[:, 1] > 0).astype(int)]

@@ -186,7 +186,7 @@ SEEDS = 300
 @cache
 def both(name: str, x64: bool) -> tuple[Run, Result]:
     experiment, spec = CASES[name]
-    run = jaxor.simulate(experiment, SEEDS, x64=x64, lane_width=SEEDS)
+    run = jaxor.simulate(experiment, SEEDS, x64=x64, lane_width=304)
     return run, reference.simulate(spec, run.initial_params)
 
 

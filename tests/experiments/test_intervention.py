@@ -258,6 +258,6 @@ def test_all_rules_look_before_any_acts() -> None:
 def test_counters_belong_to_their_run() -> None:
     """A lane that is filled anew starts to count anew."""
     experiment = jaxor.get_experiment("relu1_monitor").replace(max_epochs=60)
-    many = jaxor.simulate(experiment, 60, traces=False, lane_width=8)
-    shifted = jaxor.simulate(experiment, range(29, 89), traces=False, lane_width=8)
+    many = jaxor.simulate(experiment, 60, traces=False, lane_width=16)
+    shifted = jaxor.simulate(experiment, range(29, 89), traces=False, lane_width=16)
     assert_array_equal(many.final_params[29:], shifted.final_params[:31])

@@ -157,7 +157,7 @@ def test_eater_follows_its_recurrence(activation: str, act: Any) -> None:
 
 def test_eater_in_training() -> None:
     """Losses before each step, computed from the parameters after the step before."""
-    run = jaxor.simulate("abs2_single_mse_eater", 3, traces="all", lane_width=8)
+    run = jaxor.simulate("abs2_single_mse_eater", 3, traces="all", lane_width=16)
     for index, seed in enumerate(run.seeds):
         trace, eaters = run.trace(int(seed)), (Eater(), Eater())
         before = np.concatenate([run.initial_params[index][None], trace.params[:-1]])[:50]

@@ -183,7 +183,7 @@ def test_the_schedule_counts_steps_of_its_own_run() -> None:
     experiment = jaxor.get_experiment("abs1_normal").replace(
         **{"optimizer.schedule": {"name": "exponential", "steps": 3, "factor": 0.5}, "max_epochs": 40, "stop.loss": 0.1}
     )
-    many = jaxor.simulate(experiment, 200, traces=False, lane_width=8)
-    shifted = jaxor.simulate(experiment, range(101, 301), traces=False, lane_width=8)
+    many = jaxor.simulate(experiment, 200, traces=False, lane_width=16)
+    shifted = jaxor.simulate(experiment, range(101, 301), traces=False, lane_width=16)
     assert len(set(many.epochs.tolist())) > 3
     assert_array_equal(many.final_params[101:], shifted.final_params[:99])
