@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -300,7 +301,8 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     experiment = jaxor.get_experiment("abs1_convergence").replace(
         max_epochs=np.int64(50), **{"optimizer.learning_rate": np.float32(0.1)}
     )
-    first = jaxor.simulate(experiment, np.int32(3), lane_width=np.int64(32), x64=np.bool_(True), out=tmp_path / "run")
+    options: dict[str, Any] = {"lane_width": np.int64(32), "x64": np.bool_(True)}
+    first = jaxor.simulate(experiment, np.int32(3), out=tmp_path / "run", **options)
     assert same(first, jaxor.open_run(tmp_path / "run"))
     assert first.final_accuracy.dtype == np.float64
     with pytest.raises(ValueError, match="whole numbers"):
