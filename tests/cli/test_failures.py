@@ -216,6 +216,17 @@ def test_interrupted_then_resumed_is_as_if_uninterrupted(
     assert_equal(jaxor.open_run("run"), whole)
 
 
+def test_sigterm_is_like_ctrl_c(call: Call, process: Process, whole: jaxor.Run):
+    """Only the process itself gets the signal; its workers go with it."""
+    terminate = INTERRUPT.replace("os.killpg(0, signal.SIGINT)", "os.kill(os.getpid(), signal.SIGTERM)")
+    command = process(*MANY, "--devices", 2, "--out", "run", first=terminate)
+    printed, said = command.communicate(timeout=60)
+    assert (command.returncode, printed) == (143, "")
+    assert said.startswith("Error: terminated; ") and said.count("\n") == 1
+    assert call(*again(said)).exit_code == 0
+    assert_equal(jaxor.open_run("run"), whole)
+
+
 def test_interrupted_before_anything_is_stored(call: Call, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
