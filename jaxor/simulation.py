@@ -355,6 +355,8 @@ def _check_seeds(seeds: Seeds | None, given: Floats | None) -> NDArray[np.int64]
             raise ValueError(f"the number of seeds must be at least 1, got {seeds}")
         seeds = range(int(seeds))
     ids = check_seeds(seeds)
+    if len(ids) == 0:
+        raise ValueError("seeds must not be empty; give a number, a range or an array of seeds")
     if given is not None and len(given) != len(ids):
         raise ValueError(f"initial_params has {len(given)} rows for {len(ids)} seeds; give one row a seed")
     return ids

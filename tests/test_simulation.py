@@ -64,7 +64,7 @@ def test_seeds_as_number_range_and_array_give_the_same_runs():
         ([1, 2, 1], "1 is given more than once"),
         ([-1, 2], "between 0 and"),
         ([2**32], "between 0 and"),
-        ([], "not empty"),
+        ([], "not be empty"),
         ([[1, 2]], "list of whole numbers"),
         ([0.5], "whole numbers"),
         (True, "whole numbers"),

@@ -191,12 +191,15 @@ def check_seeds(seeds: range | ArrayLike) -> NDArray[np.int64]:
     ValueError
         Not a list of different whole numbers from 0 to 2^32 - 1.
     """
-    ends = (min(seeds[0], seeds[-1]), max(seeds[0], seeds[-1])) if isinstance(seeds, range) and seeds else None
-    if ends is None:
+    if isinstance(seeds, range) and seeds:
+        ends = min(seeds[0], seeds[-1]), max(seeds[0], seeds[-1])
+    else:
         array = np.asarray(seeds)
-        if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-            raise ValueError(f"seeds must be a number or a list of whole numbers, not empty, got {seeds!r:.60}")
-        ends = (int(array.min()), int(array.max()))
+        if array.shape == (0,):
+            return np.empty(0, np.int64)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise ValueError(f"seeds must be a number or a list of whole numbers, got {seeds!r:.60}")
+        ends = int(array.min()), int(array.max())
     if ends[0] < 0 or ends[1] > MAX_SEED:
         raise ValueError(f"seeds must be between 0 and 2^32 - 1, got {ends[0]} to {ends[1]}")
     if isinstance(seeds, range):

@@ -91,7 +91,7 @@ def test_bad_seeds(call: Call, seeds: str, sentence: str):
         (["--set", "stop.loss=-1"], "stop.loss must be positive, got -1"),
         (["--set", "self=1"], "self is not a key of an experiment"),
         (["--set", "source=x"], "source"),
-        (["--traces", "some"], "traces must be all, loss, none or every=K with a positive K, got 'some'"),
+        (["--traces", "some"], "traces must be all, loss, none or every=K with K from 1 to 2^31 - 1, got 'some'"),
         (["--traces", "every=0"], "every=K"),
         (["--parameters", "some"], "'some' is not one of"),
         (["--lane-width", "0"], "the lane width must be a multiple of 16 up to 2^20, got 0"),

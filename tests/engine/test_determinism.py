@@ -119,9 +119,9 @@ def test_exponentials_in_any_place(one: str) -> None:
     block = worker.run(SEEDS[:480], Recording("none"))
     order = np.random.default_rng(0).permutation(480)
     assert_equal_blocks(worker.run(order, Recording("none")), block.take(order))
-    for first in range(0, 480, 31):
+    for first in range(0, 460, 31):
         some = SEEDS[first : first + 17]
-        assert_equal_blocks(worker.run(some, Recording("none")), block.take(some[some < 480]))
+        assert_equal_blocks(worker.run(some, Recording("none")), block.take(some))
 
 
 def test_given_the_initial_parameters_that_were_drawn(name: str) -> None:
