@@ -6,7 +6,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test lint format clean
+.PHONY: help simulate test lint format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ lint:  ## run its checks of style, types and layers, without the tests
 format: $(VENV)/.installed-dev  ## format the code and fix what can be fixed mechanically
 	@$(VENV)/bin/ruff check --fix
 	@$(VENV)/bin/ruff format
+
+bench: $(VENV)/.installed-bench  ## measure throughput against other ways to train the same networks
+	@$(VENV)/bin/python -m bench
 
 clean:  ## remove .venv, caches and builds; runs under outputs/ stay
 	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -61,6 +64,11 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.created
 	@echo "Installing jaxor and what it needs into $(VENV); this takes a minute or two, once."
 	@$(PIP) --editable .
 	@touch $@
+
+$(VENV)/.installed-bench: pyproject.toml $(VENV)/.created
+	@echo "Installing jaxor and what it is measured against into $(VENV); this takes a few minutes, once."
+	@$(PIP) --editable '.[bench]'
+	@touch $(VENV)/.installed $@
 
 # The development installation holds the plain one, so it sets both stamps.
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.created

@@ -1,132 +1,165 @@
-"""Runs per second to convergence: jaxor against plain vmap and optax, from the same initial parameters.
+"""Runs per second to convergence: jaxor against what else one could write, with the experiment's own stop rules.
 
-Cases are interleaved in one process, so that their ratio means something on a noisy machine. Compilation is kept apart.
+All start from one array of initial parameters and give epochs, final parameters and final loss; all are warm. They
+take turns, and ratios are taken turn by turn, so that they mean something on a noisy machine. Each trains as many runs
+as fill the time of a turn, or the number asked for.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
+import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-import optax
 
-from bench.plain_jax import trainer
-from jaxor.engine.recording import Recording
-from jaxor.engine.simulate import Worker, plan
-from jaxor.experiments.catalog import get_experiment
+from bench import peers
+from bench.report import machine, write
 
-RESULTS = Path(__file__).parent / "results"
+TURNS = 5
+TURN_SECONDS = 0.5
+MODULES = ("ours", *peers.MODULES)
+RUNS = {"abs1_convergence": 10_000_000, "abs1_normal": 1_000_000, "relu1_normal": 1_000_000}
+"""Runs of the case for those that take them in a few seconds; others get `DEFAULT_RUNS`."""
 
-CASES: dict[str, Callable[[], Any]] = {
-    "abs1_convergence": lambda: trainer("abs1", optax.sgd(0.1), 1000, None),
-    "relu1_normal": lambda: trainer("relu1", optax.adam(0.01, 0.9, 0.99), 800, 10),
-}
+DEFAULT_RUNS = 262_144
+LONGEST_SECONDS = 6.0
+"""A turn is made shorter, with fewer runs, for those that would take longer."""
 
 
 def main() -> None:
     """Measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer runs and repetitions")
+    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
+    parser.add_argument("experiments", nargs="*", help="all of the bench, if none is named")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the runs, three turns")
     parser.add_argument("--device", choices=["cpu", "gpu"], action="append", help="measure only this kind of device")
+    parser.add_argument("--phase", type=int, metavar="CORES", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.phase:
+        json.dump(_phase(options.experiments[0], options.phase, options.quick), sys.stdout)
+        return
+    from bench.peers.cases import NAMES
+
     rows = []
-    for kind in options.device or ["cpu", "gpu"]:
-        devices = _devices(kind)
-        if not devices:
-            print(f"{kind}: not measured, JAX finds none here")
-            continue
-        with jax.default_device(devices[0]):
-            rows += [_measure(name, kind, options.quick) for name in CASES]
-    _print(rows)
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / "throughput.json"
-    target.write_text(json.dumps({"machine": _machine(), "rows": rows}, indent=1) + "\n")
-    print(f"written to {target}")
+    if "gpu" in (options.device or ["cpu", "gpu"]):
+        print("gpu: not measured, this bench compares programs for CPUs" if _gpus() else "gpu: not measured, none here")
+    if "cpu" in (options.device or ["cpu"]):
+        for name in options.experiments or NAMES:
+            for cores in sorted({1, len(os.sched_getaffinity(0))}):
+                rows.append(_in_process(name, cores, options.quick))
+                _print(rows[-1])
+    print(f"written to {write('throughput', {'machine': machine(), 'rows': rows})}")
 
 
-def _devices(kind: str) -> list[Any]:
+def _gpus() -> list[Any]:
+    import jax
+
     try:
-        return jax.devices(kind)
+        return jax.devices("gpu")
     except RuntimeError:
         return []
 
 
-def _measure(name: str, device: str, quick: bool) -> dict[str, Any]:
-    runs, repetitions = (32_768, 3) if quick else (131_072, 7)
-    experiment = get_experiment(name)
-    worker = Worker(experiment, plan(experiment).lane_width)
-    nothing = Recording("none")
-    block = worker.run(np.arange(runs), nothing)
-    worker.run(np.arange(runs), nothing, block.initial_params)
-    started = time.perf_counter()
-    peer = CASES[name]()
-    assert block.initial_params is not None
-    units = block.initial_params.shape[1] // 3
-    weights = block.initial_params[:, : 2 * units].reshape(runs, units, 2)
-    epochs = np.asarray(peer(weights)[0])
-    peer_first = time.perf_counter() - started
-    samples: dict[str, list[float]] = {"jaxor": [], "vmap + optax": []}
-    for _ in range(repetitions):
-        samples["jaxor"].append(_seconds(lambda: worker.run(np.arange(runs), nothing, block.initial_params)))
-        samples["vmap + optax"].append(_seconds(lambda: jax.block_until_ready(peer(weights))))
-    ratios = [theirs / ours for ours, theirs in zip(samples["jaxor"], samples["vmap + optax"], strict=True)]
+def _in_process(name: str, cores: int, quick: bool) -> dict[str, Any]:
+    """A phase in a process of its own, which may use so many cores."""
+    chosen = sorted(os.sched_getaffinity(0))[-cores:]
+    command = [sys.executable, "-m", "bench.throughput", name, "--phase", str(cores), *["--quick"] * quick]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, check=True, preexec_fn=lambda: os.sched_setaffinity(0, set(chosen))
+    )
+    return json.loads(done.stdout)
+
+
+def _phase(name: str, cores: int, quick: bool) -> dict[str, Any]:
+    """Measurements of one experiment on so many cores."""
+    runs = RUNS.get(name, 2_048 if name == "digits_mlp" else DEFAULT_RUNS) // (10 if quick else 1)
+    trainers, left_out = _trainers(name, cores)
+    initial, reference = _initial(trainers["jaxor"], name, runs)
+    sizes = {who: _size(train, initial) for who, train in trainers.items()}
+    samples: dict[str, list[float]] = {who: [] for who in trainers}
+    agreement = {}
+    for turn in range(3 if quick else TURNS):
+        for who, train in trainers.items():
+            started = time.perf_counter()
+            outcome = train(initial[: sizes[who]])
+            samples[who].append(time.perf_counter() - started)
+            if turn == 0:
+                agreement[who] = float(np.mean(outcome.epochs == reference[: sizes[who]]))
+    speeds = {who: [sizes[who] / seconds for seconds in samples[who]] for who in samples}
+    ratios = {who: [a / b for a, b in zip(speeds["jaxor"], speeds[who], strict=True)] for who in speeds}
     return {
         "experiment": name,
-        "device": device,
-        "runs": runs,
-        "mean_epochs": float(block.epochs.mean()),
-        "same_epochs": float(np.mean(epochs == block.epochs)),
-        "runs_per_s": {case: runs / statistics.median(times) for case, times in samples.items()},
-        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
-        "compile_s": {"jaxor": worker.compile_seconds, "vmap + optax, with the first call": peer_first},
+        "cores": cores,
+        "mean_epochs": float(reference.mean()),
+        "runs": sizes,
+        "equal_epochs": agreement,
+        "runs_per_s": {who: statistics.median(values) for who, values in speeds.items()},
+        "jaxor_to": {who: _spread(values) for who, values in ratios.items()},
+        "left_out": left_out,
         "samples_s": samples,
     }
 
 
-def _seconds(function: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
+def _trainers(name: str, cores: int) -> tuple[dict[str, Callable[..., Any]], dict[str, str]]:
+    """Everyone who can train the experiment, by name, and why others cannot."""
+    trainers, left_out = {}, {}
+    for module in MODULES:
+        peer = peers.load(module)
+        train = peer and peer.trainer(name, cores)
+        if peer is None:
+            left_out[module] = "not installed"
+        elif train is None:
+            left_out[peer.NAME] = getattr(peer, "WHY", None) or "does not cover it"
+        else:
+            trainers[peer.NAME] = train
+    return trainers, left_out
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
-    names = ("jaxor runs/s", "vmap+optax", "ratio", "min..max", "same epochs")
-    head = f"{'experiment':<20}{'device':<8}" + "".join(f"{name:>14}" for name in names)
-    print(head)
-    for row in rows:
-        ratio, speed = row["ratio"], row["runs_per_s"]
-        spread = f"{ratio['min']:.1f}..{ratio['max']:.1f}"
+def _initial(ours: Callable[..., Any], name: str, runs: int) -> tuple[Any, Any]:
+    """First parameters of seeds 0, 1, ... and the epochs that jaxor takes from them."""
+    import jaxor
+
+    drawn = jaxor.simulate(jaxor.get_experiment(name).replace(max_epochs=0), seeds=runs, traces=False, devices=1)
+    initial = np.ascontiguousarray(drawn.initial_params)
+    return initial, ours(initial).epochs
+
+
+def _size(train: Callable[..., Any], initial: Any) -> int:
+    """How many runs fill a turn."""
+    size = min(32, len(initial))
+    while True:
+        train(initial[:size])  # whatever is compiled for this size
+        started = time.perf_counter()
+        train(initial[:size])
+        seconds = time.perf_counter() - started
+        if size == len(initial) or seconds > TURN_SECONDS:
+            return size
+        size = min(size * 8, len(initial)) if seconds * 8 < LONGEST_SECONDS else size * 2
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def _print(row: dict[str, Any]) -> None:
+    print(f"\n{row['experiment']}, {row['cores']} core(s), {row['mean_epochs']:.1f} epochs a run")
+    print(f"  {'':<14}{'runs/s':>14}{'epochs/s':>12}{'runs':>12}{'equal epochs':>14}   jaxor is so many times as fast")
+    for who, speed in row["runs_per_s"].items():
+        ratio = row["jaxor_to"][who]
+        times = f"{ratio['median']:,.3g} ({ratio['min']:,.3g} to {ratio['max']:,.3g})" if who != "jaxor" else ""
         print(
-            f"{row['experiment']:<20}{row['device']:<8}{speed['jaxor']:>14,.0f}{speed['vmap + optax']:>14,.0f}"
-            f"{ratio['median']:>14.1f}{spread:>14}{row['same_epochs']:>14.2%}"
+            f"  {who:<14}{speed:>14,.0f}{speed * row['mean_epochs'] / 1e6:>10,.1f} M{row['runs'][who]:>12,}"
+            f"{row['equal_epochs'][who]:>14.2%}   {times}",
+            flush=True,
         )
-
-
-def _machine() -> dict[str, Any]:
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    cpu = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {
-        "cpu": cpu[0] if cpu else platform.processor(),
-        "cores": len(cpu),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("jaxor", "jax", "jaxlib", "optax", "numpy")},
-        "revision": git.stdout.strip(),
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+    for who, why in row["left_out"].items():
+        print(f"  {who:<14}{why}")
 
 
 if __name__ == "__main__":
