@@ -1,16 +1,16 @@
 """Many lanes at once: the compiled programs of an experiment.
 
-A block of seeds goes through three programs: `begin` (first parameters and their losses), then `advance` again and
-again (or `drain`, the same in a loop on the device), then `finish`. `advance` runs some epochs in all lanes, puts the
+Seeds go through in one of two ways. `together`: as many seeds as lanes start together and end when the last has ended;
+cheap where runs take about equally long. Or `begin` (first parameters of a whole block), then `advance` again and
+again (or `drain`, the same in a loop on the device), then `finish`: `advance` runs some epochs in all lanes, puts the
 results of runs that ended in their places and refills the lanes with the next seeds.
 
-At a fixed lane width nothing here changes a run's bits: not the place of its lane, not its neighbours, not how often
-`advance` is called, not whether its trace is recorded.
+At a fixed lane width nothing here changes a run's bits: not the place of its lane, not its neighbours, not the way,
+not how often `advance` is called, not whether its trace is recorded.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -19,15 +19,24 @@ from jax import Array, lax
 
 from jaxor.engine.keys import run_key
 from jaxor.engine.layout import layout_for
-from jaxor.engine.step import RUNNING, Lane, Rules
+from jaxor.engine.step import RUNNING, Dynamics, Lane
 from jaxor.experiments.experiment import Experiment
+
+IDLE = -2
+"""Status of a lane without a run."""
 
 EPOCHS_PER_CALL = 16
 """Epochs between two refills of lanes, full batch; with batches 1, since lanes begin an epoch together."""
 
+EPOCHS_PER_LOOK = 4
+"""Epochs between two looks at how many runs have ended, where nothing is recorded."""
+
+IDLE_LANES = 8
+"""Lanes are refilled when this part of them, one in so many, has ended."""
+
 
 class Results(NamedTuple):
-    """Runs by their place in the block; places lie on the lanes' axis. `model` is the model's state."""
+    """Runs by their place in the block; parameters (places, P). `model` is the model's state."""
 
     params: Array
     model: Any
@@ -38,18 +47,19 @@ class Results(NamedTuple):
 class Carry(NamedTuple):
     """A block on its way.
 
-    `initial` and `keys` are the first parameters and key data of all places, `slot` the place that each lane works
-    for (the capacity if none), `next` the first place not yet begun, `places` how many there are.
+    `initial` (places, P) and `keys` (places, 2) are the first parameters and key data of all places, `slot` the place
+    that each lane works for (the capacity if none), `fresh` whether it is still to begin with it, `next` the first
+    place without a lane, `places` how many there are.
     """
 
     initial: Array
     keys: Array
     lanes: Lane
     slot: Array
+    fresh: Array
     next: Array
     places: Array
     results: Results
-    one: Array
 
 
 class Record(NamedTuple):
@@ -57,135 +67,210 @@ class Record(NamedTuple):
 
     step: Array
     loss: Array
-    params: Array | None
+    params: Any
+
+
+class Finished(NamedTuple):
+    """Runs by their place, on the device or as NumPy arrays; parameters (places, P)."""
+
+    initial_params: Any
+    final_params: Any
+    step: Any
+    status: Any
+    initial_loss: Any
+    final_loss: Any
+    accuracy: Any
 
 
 class Program:
     """The programs of an experiment at a lane width."""
 
     def __init__(self, experiment: Experiment, lane_width: int) -> None:
-        self.rules = Rules(experiment)
+        self.dynamics = Dynamics(experiment)
         self.width = lane_width
-        self.layout = layout_for(self.rules.order.size)
         self.full = experiment.batch.mode == "full"
-        axis = self.layout.axis
-        self._map = functools.partial(jax.vmap, in_axes=axis, out_axes=axis)
+        points = len(self.dynamics.law.task.inputs) if experiment.batch.size is None else experiment.batch.size
+        self.layout = layout_for(self.dynamics.order.size, points)
 
-    # The three programs
+    # The programs
+
+    def together(self, seeds: Array, places: Array, given: Array | None) -> Finished:
+        """All runs, a width of seeds at a time; arguments as those of `begin`."""
+
+        def some(part: tuple[Array, Array, Any]) -> Finished:
+            place, seeds, given = part
+            initial, keys = self._draw(seeds, given)
+            lanes = self._start(initial, keys)
+            lanes = lanes._replace(status=jnp.where(place < places, lanes.status, IDLE))
+            ended = lax.while_loop(
+                lambda lanes: jnp.any(lanes.status == RUNNING),
+                lambda lanes: self._epochs(lanes, EPOCHS_PER_LOOK)[0],
+                lanes,
+            )
+            initial, keys, params, model = self.layout.join((initial, keys, ended.params, ended.model))
+            return self._finished(initial, keys, Results(params, model, ended.step, ended.status))
+
+        return self._in_slices(some, (jnp.arange(len(seeds)), seeds, given))
 
     def begin(self, seeds: Array, places: Array, given: Array | None) -> Carry:
-        """First parameters of all places, drawn or as given, and idle lanes.
+        """First parameters of all places, drawn or as given, and lanes that are to begin with the first ones.
 
         Parameters
         ----------
         seeds : (capacity,) uint32
         places : int32
             How many of them count.
-        given : (P, capacity) or (capacity, P) or None
+        given : (capacity, P) or None
         """
-        capacity = seeds.shape[0]
-        draw = functools.partial(run_key, self.rules.experiment.root_seed)
-        keys = self._in_slices(self._map(draw, in_axes=0), seeds)
-        initial = self._in_slices(self._map(self.rules.initial_params), keys) if given is None else given
-        axis = self.layout.axis
-        head = functools.partial(lax.slice_in_dim, start_index=0, limit_index=self.width, axis=axis)
-        lanes = self.layout.batch(self.rules.start)(head(initial), head(keys))
-        idle = jnp.full((self.width,), capacity, jnp.int32)
+        capacity = len(seeds)
+        initial, keys = self._in_slices(lambda part: self.layout.join(self._draw(*part)), (seeds, given))
+        lanes = self._start(initial[: self.width], keys[: self.width])
+        place = jnp.arange(self.width, dtype=jnp.int32)
         none = jnp.zeros(capacity, jnp.int32)
-        state = self._in_slices(self._map(lambda params, key: self.rules.start(params, key).model), initial, keys)
-        results = Results(initial, state, none, none)
-        one = jnp.ones((self.width,), initial.dtype)
-        lanes = lanes._replace(status=jnp.zeros_like(lanes.status))
-        return self._refill(Carry(initial, keys, lanes, idle, jnp.zeros((), jnp.int32), places, results, one))
+        model = jax.tree.map(
+            lambda array: jnp.zeros((capacity, *array.shape[1:]), array.dtype), self.layout.join(lanes.model)
+        )
+        return Carry(
+            initial=initial,
+            keys=keys,
+            lanes=lanes,
+            slot=jnp.where(place < places, place, capacity),
+            fresh=place < places,
+            next=jnp.minimum(places, self.width),
+            places=places,
+            results=Results(initial, model, none, none),
+        )
 
     def advance(self, carry: Carry, record: str) -> tuple[Carry, Record | None]:
         """Some epochs in all lanes, then results out and new runs in.
 
         `record` is ``none``, ``loss`` or ``all``.
         """
-        lanes, rows = self._epochs(carry.lanes, carry.one, record)
-        ended = (lanes.status != RUNNING) & (carry.slot < carry.results.step.shape[0])
-        carry = carry._replace(lanes=lanes)
-        return lax.cond(jnp.any(ended), lambda c: self._refill(self._harvest(c)), lambda c: c, carry), rows
+        lanes, rows = self._epochs(self._begun(carry), EPOCHS_PER_CALL, record)
+        return self._turn_over(carry, lanes), rows
 
     def drain(self, carry: Carry) -> Carry:
-        """`advance` until every run has ended."""
-        return lax.while_loop(self.unfinished, lambda c: self.advance(c, "none")[0], carry)
+        """Epochs until every run has ended; lanes are refilled whenever enough of them stand idle."""
+        enough = max(self.width // IDLE_LANES, 1)
+
+        def busy(carry: Carry, lanes: Lane) -> Array:
+            running = jnp.sum(lanes.status == RUNNING)
+            return (running > 0) & (jnp.sum(self._ended(carry, lanes)) < enough)
+
+        def work(carry: Carry) -> Carry:
+            lanes = lax.while_loop(
+                lambda lanes: busy(carry, lanes),
+                lambda lanes: self._epochs(lanes, EPOCHS_PER_LOOK)[0],
+                self._begun(carry),
+            )
+            return self._turn_over(carry, lanes)
+
+        return lax.while_loop(self.unfinished, work, carry)
 
     def unfinished(self, carry: Carry) -> Array:
         """Whether a lane still works; if none does, no run is left either."""
-        return jnp.any(carry.slot < carry.results.step.shape[0])
+        return jnp.any(carry.slot < len(carry.results.step))
 
-    def finish(self, carry: Carry) -> tuple[Array, ...]:
-        """Initial loss, final loss and final accuracy of all places."""
-        evaluate = self.layout.batch(self.rules.evaluate)
-        fresh = self.layout.batch(lambda params, key: self.rules.evaluate(params, self.rules.start(params, key).model))
-        initial_loss, _ = self._in_slices(fresh, carry.initial, carry.keys)
-        final_loss, accuracy = self._in_slices(evaluate, carry.results.params, carry.results.model)
-        return initial_loss, final_loss, accuracy
+    def finish(self, carry: Carry) -> Finished:
+        """The runs of all places."""
+        return self._in_slices(lambda part: self._finished(*part), (carry.initial, carry.keys, carry.results))
 
     # Their parts
 
-    def _in_slices(self, function: Any, *arrays: Any) -> Any:
+    def _in_slices(self, function: Any, arrays: Any) -> Any:
         """A function of one width of lanes on arrays of several, width by width."""
-        axis = self.layout.axis
+        cut = jax.tree.map(lambda a: a.reshape(-1, self.width, *a.shape[1:]), arrays)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), lax.map(function, cut))
 
-        def cut(array: Array) -> Array:  # the slices on a new first axis
-            at = array.ndim - 1 if axis == -1 else 0
-            shape = (*array.shape[:at], -1, self.width, *array.shape[at + 1 :])
-            return jnp.moveaxis(array.reshape(shape), at, 0)
+    def _draw(self, seeds: Array, given: Array | None) -> tuple[Any, Any]:
+        """First parameters and key data."""
+        root = self.dynamics.experiment.root_seed
 
-        def paste(array: Array) -> Array:
-            at = array.ndim - 2 if axis == -1 else 0
-            array = jnp.moveaxis(array, 0, at)
-            return array.reshape(*array.shape[:at], -1, *array.shape[at + 2 :])
+        def draw(seed: Array) -> tuple[Array, Array]:
+            key = run_key(root, seed)
+            return self.dynamics.initial_params(key), key
 
-        return jax.tree.map(paste, lax.map(lambda parts: function(*parts), jax.tree.map(cut, arrays)))
+        if given is None:
+            return self.layout.batch(draw)(seeds)
+        return self.layout.split(given), self.layout.batch(lambda seed: run_key(root, seed))(seeds)
 
-    def _epochs(self, lanes: Lane, one: Array, record: str) -> tuple[Lane, Record | None]:
+    def _start(self, initial: Any, keys: Any) -> Lane:
+        return self.layout.batch(self.dynamics.start)(initial, keys)
+
+    def _finished(self, initial: Array, keys: Array, results: Results) -> Finished:
+        def evaluate(first: Array, key: Array, last: Array, model: Any) -> tuple[Array, ...]:
+            initial_loss, _ = self.dynamics.evaluate(first, self.dynamics.start(first, key).model)
+            return initial_loss, *self.dynamics.evaluate(last, model)
+
+        arguments = _opaque((initial, keys, results.params, results.model))
+        losses = self.layout.batch(evaluate)(*arguments)
+        return Finished(initial, results.params, results.step, results.status, *losses)
+
+    def _epochs(self, lanes: Lane, epochs: int, record: str | None = None) -> tuple[Lane, Record | None]:
+        lanes = _opaque(lanes)
+
         def row(lanes: Lane) -> Record | None:
-            # Always of lanes as they enter the body: reading what a step has just computed would invite XLA to
-            # compute it a second time, with other bits.
-            return (
-                None if record == "none" else Record(lanes.step, lanes.loss, lanes.params if record == "all" else None)
-            )
+            parts = Record(lanes.step, lanes.loss, lanes.params if record == "all" else None)
+            return parts if record in ("loss", "all") else None
+
+        def step(lanes: Lane, batch: Array | None) -> tuple[Lane, Record | None]:
+            if batch is None:
+                after = self.layout.batch(lambda lane: self.dynamics.step(lane, None))(lanes)
+            else:
+                after = self.layout.batch(self.dynamics.step)(lanes, batch)
+            return after if record is None else self.layout.batch(self.dynamics.undo)(lanes, after), row(lanes)
 
         if self.full:
-            step = self.layout.batch(lambda lane, one: self.rules.step(lane, None, one))
-            last, rows = lax.scan(lambda c, _: (step(c, one), row(c)), lanes, length=EPOCHS_PER_CALL)
+            last, rows = lax.scan(step, lanes, length=epochs, unroll=2 if record is None else 1)
         else:
-            step = self.layout.batch(self.rules.step)
-            points = self._map(self.rules.batches)(lanes.key, lanes.step)
-            points = jnp.moveaxis(points, 0 if self.layout.axis == -1 else 1, 0)
-            last, rows = lax.scan(lambda c, batch: (step(c, batch, one), row(c)), lanes, points)
+            points = self.layout.join(self.layout.batch(self.dynamics.batches)(lanes.key, lanes.step))
+            last, rows = lax.scan(step, lanes, jnp.moveaxis(points, 1, 0))
         if rows is None:
             return last, None
         return last, jax.tree.map(lambda many, end: jnp.concatenate([many, end[None]]), rows, row(last))
 
-    def _harvest(self, carry: Carry) -> Carry:
-        """Results of ended runs put in their places (those of idle lanes fall off the end)."""
-        capacity = carry.results.step.shape[0]
-        lanes, results = carry.lanes, carry.results
-        slot = jnp.where(lanes.status != RUNNING, carry.slot, capacity)
-        place = (..., slot) if self.layout.axis == -1 else (slot,)
-        ended = Results(lanes.params, lanes.model, lanes.step, lanes.status)
-        return carry._replace(
-            results=jax.tree.map(lambda old, new: old.at[place].set(new, mode="drop"), results, ended),
-            slot=jnp.where(lanes.status != RUNNING, capacity, carry.slot),
+    def _begun(self, carry: Carry) -> Lane:
+        """All lanes, with new runs in the fresh ones; lanes without work stand still."""
+
+        def begun(fresh: Array, works: Array, initial: Array, key: Array, lane: Lane) -> Lane:
+            lane = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), self.dynamics.start(initial, key), lane)
+            return lane._replace(status=jnp.where(works, lane.status, IDLE))
+
+        works = carry.slot < len(carry.results.step)
+        source = jnp.where(works, carry.slot, 0)
+        initial, keys = self.layout.split((carry.initial[source], carry.keys[source]))
+        return self.layout.batch(begun)(carry.fresh, works, initial, keys, carry.lanes)
+
+    def _ended(self, carry: Carry, lanes: Lane) -> Array:
+        return (lanes.status != RUNNING) & (carry.slot < len(carry.results.step))
+
+    def _turn_over(self, carry: Carry, lanes: Lane) -> Carry:
+        """Results of runs that ended put in their places, and their lanes given to the next runs."""
+        carry = carry._replace(lanes=lanes, fresh=jnp.zeros_like(carry.fresh))
+        return lax.while_loop(
+            lambda carry: jnp.any(self._ended(carry, lanes) & ~carry.fresh), self._turn_over_some, carry
         )
 
-    def _refill(self, carry: Carry) -> Carry:
-        """Free lanes take the next runs."""
-        free = carry.lanes.status != RUNNING
-        place = carry.next + jnp.cumsum(free) - 1
-        taken = free & (place < carry.places)
-        source = jnp.where(taken, place, 0).astype(jnp.int32)
-        axis = self.layout.axis
-        fresh = self.layout.batch(self.rules.start)(
-            jnp.take(carry.initial, source, axis=axis), jnp.take(carry.keys, source, axis=axis)
-        )
+    def _turn_over_some(self, carry: Carry) -> Carry:
+        capacity, lanes = len(carry.results.step), carry.lanes
+        some = max(self.width // 4, 1)
+        lane = jnp.nonzero(self._ended(carry, lanes) & ~carry.fresh, size=some, fill_value=self.width)[0]
+        slot = carry.slot.at[lane].get(mode="fill", fill_value=capacity)
+        ended = self.layout.take(Results(lanes.params, lanes.model, lanes.step, lanes.status), lane)
+        place = carry.next + jnp.arange(some, dtype=jnp.int32)
+        place = jnp.where((slot < capacity) & (place < carry.places), place, capacity)
         return carry._replace(
-            lanes=self.layout.select(taken, fresh, carry.lanes),
-            slot=jnp.where(taken, place, carry.slot).astype(jnp.int32),
-            next=(carry.next + jnp.sum(taken)).astype(jnp.int32),
+            results=jax.tree.map(lambda a, new: a.at[slot].set(new, mode="drop"), carry.results, ended),
+            slot=carry.slot.at[lane].set(place, mode="drop"),
+            fresh=carry.fresh.at[lane].set(place < capacity, mode="drop"),
+            next=carry.next + jnp.sum(place < capacity, dtype=jnp.int32),
         )
+
+
+def _opaque(tree: Any) -> Any:
+    """The same arrays, but the compiler cannot see where they come from.
+
+    If it saw that two of them are the same constant, say, it would simplify the code that computes with them, and
+    multiply and add in another order: other bits than in a program where it does not see that.
+    """
+    return lax.optimization_barrier(tree)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Traces
+from jaxor.engine.scalars import Split
 
 DEFAULT_UP_TO = 256
 """Models with at most so many parameters have all traces recorded by default, others only losses."""
@@ -60,8 +61,7 @@ class Recording:
 class Recorder:
     """Collects what lanes did, call by call, and sorts it by run."""
 
-    def __init__(self, axis: int, recording: Recording) -> None:
-        self._axis = axis
+    def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._parts: list[tuple[NDArray[Any], ...]] = []
 
@@ -72,7 +72,11 @@ class Recorder:
         lane, row = np.nonzero((taken & (last | (step[:-1] % self._recording.every == 0))).T)
         part = [slot[lane], step[row, lane], loss[row + 1, lane]]
         if params is not None:
-            part.append(params[row + 1, :, lane] if self._axis == -1 else params[row + 1, lane])
+            part.append(
+                np.stack([p[row + 1, lane] for p in params.parts], axis=1)
+                if isinstance(params, Split)
+                else params[row + 1, lane]
+            )
         self._parts.append(tuple(part))
 
     def traces(self, steps: NDArray[np.int32]) -> Traces:

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Block, Floats
-from jaxor.engine.layout import NARROW, layout_for
+from jaxor.engine.layout import layout_for
 from jaxor.engine.parameters import flat_order
-from jaxor.engine.program import Carry, Program
+from jaxor.engine.program import Carry, Finished, Program
 from jaxor.engine.recording import Recorder, Recording
+from jaxor.engine.status import Status
+from jaxor.engine.step import Dynamics
 from jaxor.experiments.experiment import Experiment
 
 LANE_WIDTH = 2048
-"""Default width, narrow layout: the state of so many lanes stays in a core's cache."""
+"""Largest default width."""
+
+LANE_NUMBERS = 2**17
+"""The default width has at most so many numbers of state in all lanes, which then stay in a core's cache."""
+
+TOGETHER = 0.75
+"""Share of lane-epochs that live runs must use without refills, for the next block to do without them."""
+
+MANY_WIDTHS = 16
+"""A block of so many lane widths decides how the next one is done; after smaller ones compiling it costs more."""
 
 WIDTH_STEP = 16
 """Lane widths are multiples of this, so that no lane falls into the odd remainder of a vectorised loop.
@@ -30,7 +41,9 @@ WIDTH_STEP = 16
 There XLA:CPU computes exp and its like by other instructions, and bits would depend on a lane's place.
 """
 
-_WIDE_FLOATS = 2**17
+_OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512}
+"""XLA's own choice is 256 bits even where the CPU has vectors of 512."""
+
 _BLOCK_FLOPS = 1e11
 _BLOCK_BYTES = 2**28
 _BLOCK_SEEDS = 2**17
@@ -70,17 +83,17 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     """
     law = experiment.build()
     order = flat_order(law.model)
-    layout = layout_for(order.size)
+    points = experiment.batch.size or len(law.task.inputs)
+    layout = layout_for(order.size, points)
     if lane_width is None:
-        few = max(_WIDE_FLOATS // order.size, WIDTH_STEP)
-        lane_width = LANE_WIDTH if layout is NARROW else 1 << (few.bit_length() - 1)
+        few = min(max(LANE_NUMBERS // _numbers(experiment), WIDTH_STEP), LANE_WIDTH)
+        lane_width = 1 << (few.bit_length() - 1)
     if isinstance(lane_width, bool) or not isinstance(lane_width, int | np.integer):
         raise ValueError(f"the lane width must be a whole number, got {lane_width!r}")
     if not 0 < lane_width <= 2**20 or lane_width % WIDTH_STEP:
         raise ValueError(f"the lane width must be a multiple of {WIDTH_STEP} up to 2^20, got {lane_width}")
     lane_width = int(lane_width)
     recording = Recording.parse(traces, order.size)
-    points = experiment.batch.size or len(law.task.inputs)
     steps = max(experiment.max_epochs * experiment.steps_per_epoch, 1)
     rows = {"none": 0, "loss": 3, "all": 3 + order.size}[recording.kind] * (steps // recording.every + 1)
     most = min(
@@ -90,6 +103,14 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     )
     block = max(int(most) // lane_width, 1) * lane_width
     return Plan(lane_width, block, layout.name, order.names, recording)
+
+
+def _numbers(experiment: Experiment) -> int:
+    """How many numbers a lane's state has."""
+    dynamics = Dynamics(experiment)
+    key = jax.ShapeDtypeStruct((2,), np.uint32)
+    state = jax.eval_shape(dynamics.start, jax.eval_shape(dynamics.initial_params, key), key)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
 
 
 def precision(x64: bool) -> contextlib.AbstractContextManager[Any]:
@@ -119,6 +140,7 @@ class Worker:
     x64: bool = False
     compile_seconds: float = 0.0
     _compiled: dict[Any, Any] = field(default_factory=dict)
+    _together: bool = False
 
     def __post_init__(self) -> None:
         if not jax.config.values["jax_threefry_partitionable"]:
@@ -145,63 +167,74 @@ class Worker:
             The initializer found no acceptable parameters for a seed.
         """
         with precision(self.x64):
-            carry = self._begin(seeds, given)
-            recorder = Recorder(self.program.layout.axis, recording)
             if recording.kind == "none":
-                carry = self._call("drain", self.program.drain, carry)
-            else:
-                carry = self._record(carry, recorder, recording.kind)
-            losses = self._call("finish", self.program.finish, carry)
-            return self._block(seeds, carry, losses, recorder, recording)
+                return self._quickly(seeds, given)
+            recorder = Recorder(recording)
+            carry = self._record(self._begin(seeds, given), recorder, recording.kind)
+            return self._block(seeds, self._call("finish", self.program.finish, carry), recorder)
+
+    def _quickly(self, seeds: NDArray[np.int64], given: Floats | None) -> Block:
+        """All runs of some seeds, unrecorded."""
+        if self._together:
+            finished = self._call("together", self.program.together, *self._arguments(seeds, given))
+        else:
+            carry = self._call("drain", self.program.drain, self._begin(seeds, given))
+            finished = self._call("finish", self.program.finish, carry)
+        block = self._block(seeds, finished, None)
+        if len(seeds) >= MANY_WIDTHS * self.lane_width:
+            self._together = block.lanes_used_together(self.lane_width) > TOGETHER
+        diverged = block.status == Status.DIVERGED
+        if not diverged.any():
+            return block
+        again = seeds[diverged], None if given is None else given[diverged]
+        carry = self._record(self._begin(*again), None, "none")
+        return block.put(diverged, self._block(again[0], self._call("finish", self.program.finish, carry), None))
 
     def _begin(self, seeds: NDArray[np.int64], given: Floats | None) -> Carry:
+        return self._call("begin", self.program.begin, *self._arguments(seeds, given))
+
+    def _arguments(self, seeds: NDArray[np.int64], given: Floats | None) -> tuple[Any, ...]:
+        """Seeds and given parameters padded to the next power of two of lane widths: few shapes, few compilations."""
         count = len(seeds)
-        capacity = -(-count // self.lane_width) * self.lane_width
+        groups = -(-count // self.lane_width)
+        capacity = self.lane_width << (groups - 1).bit_length()
         padded = np.zeros(capacity, np.uint32)
         padded[:count] = seeds
         start = None
         if given is not None:
             start = np.zeros((capacity, given.shape[1]), np.float64 if self.x64 else np.float32)
             start[:count] = given
-            start = jnp.asarray(start.T if self.program.layout is NARROW else start)
-        arguments = (jnp.asarray(padded), jnp.asarray(count, jnp.int32), start)
-        carry = self._call("begin", self.program.begin, *arguments)
-        finite = np.all(np.isfinite(carry.initial), axis=0 if self.program.layout is NARROW else 1)[:count]
-        if not np.all(finite):
-            raise NoAcceptableDraw(self.experiment.name, seeds[np.flatnonzero(~finite)])
-        return carry
+        return padded, np.int32(count), start
 
-    def _record(self, carry: Carry, recorder: Recorder, kind: str) -> Carry:
+    def _record(self, carry: Carry, recorder: Recorder | None, kind: str) -> Carry:
+        """The block run to its end by `advance`, which is careful with runs that diverge."""
         advance = functools.partial(self.program.advance, record=kind)
         slot, idle = np.asarray(carry.slot), len(carry.results.step)
         while (slot < idle).any():
             carry, rows = self._call(f"advance {kind}", advance, carry)
-            recorder.add(slot, *(None if row is None else np.asarray(row) for row in rows))
+            if recorder is not None:
+                recorder.add(slot, *jax.tree.map(np.asarray, rows))
             slot = np.asarray(carry.slot)
         return carry
 
-    def _block(
-        self, seeds: NDArray[np.int64], carry: Carry, losses: Any, recorder: Recorder, recording: Recording
-    ) -> Block:
-        count = len(seeds)
-        steps = np.asarray(carry.results.step)[:count]
-        initial_loss, final_loss, accuracy = (np.asarray(values)[:count] for values in losses)
-
-        def by_seed(params: Any) -> Floats:
-            params = np.asarray(params)
-            return np.ascontiguousarray((params.T if self.program.layout is NARROW else params)[:count])
-
+    def _block(self, seeds: NDArray[np.int64], finished: Finished, recorder: Recorder | None) -> Block:
+        runs = Finished(*(np.asarray(array)[: len(seeds)] for array in finished))
+        if np.isnan(runs.initial_loss).any():
+            accepted = np.isfinite(runs.initial_params).all(axis=1)
+            if not accepted.all():
+                raise NoAcceptableDraw(self.experiment.name, seeds[~accepted])
+        per_epoch = self.program.dynamics.steps_per_epoch
         return Block(
             seeds=np.asarray(seeds, np.int64),
-            status=np.asarray(carry.results.status)[:count].astype(np.int8),
-            steps=steps,
-            epochs=-(-steps // self.program.rules.steps_per_epoch),
-            initial_loss=initial_loss,
-            final_loss=final_loss,
-            final_accuracy=accuracy,
-            initial_params=by_seed(carry.initial),
-            final_params=by_seed(carry.results.params),
-            traces=None if recording.kind == "none" else recorder.traces(steps),
+            status=runs.status.astype(np.int8),
+            steps=runs.step,
+            epochs=runs.step if per_epoch == 1 else -(-runs.step // per_epoch),
+            initial_loss=runs.initial_loss,
+            final_loss=runs.final_loss,
+            final_accuracy=runs.accuracy,
+            initial_params=runs.initial_params,
+            final_params=runs.final_params,
+            traces=None if recorder is None else recorder.traces(runs.step),
         )
 
     def _call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -210,7 +243,7 @@ class Worker:
         key = (name, tree, *((leaf.shape, leaf.dtype) for leaf in leaves))
         if key not in self._compiled:
             started = time.perf_counter()
-            self._compiled[key] = jax.jit(function).lower(*arguments).compile()
+            self._compiled[key] = jax.jit(function).lower(*arguments).compile(_OPTIONS)
             self.compile_seconds += time.perf_counter() - started
         return self._compiled[key](*arguments)
 

@@ -16,7 +16,6 @@ import optax
 from jax import Array
 
 from jaxor.engine.keys import BATCH, INIT, NOISE, stream
-from jaxor.engine.layout import materialize
 from jaxor.engine.parameters import FlatOrder, flat_order
 from jaxor.engine.status import Status
 from jaxor.experiments.experiment import Experiment
@@ -47,7 +46,7 @@ class Lane(NamedTuple):
     key: Array
 
 
-class Rules:
+class Dynamics:
     """The functions of one seed that make up an experiment."""
 
     def __init__(self, experiment: Experiment) -> None:
@@ -97,26 +96,24 @@ class Rules:
             return jax.random.randint(key, shape, 0, points)
         return jax.random.permutation(key, points)[: shape[0] * shape[1]].reshape(shape)
 
-    def step(self, lane: Lane, batch: Array | None, one: Array) -> Lane:
+    def step(self, lane: Lane, batch: Array | None) -> Lane:
         """The run one step later; a run that has ended stays as it is.
+
+        Of a run that diverges in this step only the status is right, see `undo`: no number need wait for all others.
 
         Parameters
         ----------
         lane : Lane
         batch : (size,) int or None
             Numbers of the points to use; None for all.
-        one : float
-            A 1 that the compiler cannot see, see `layout.materialize`.
         """
-        loss, gradient, look, model = self._differentiate(lane, batch, one)
+        loss, gradient, look, model = self._differentiate(lane, batch)
         before, rules = self._intervene(lane, look)
         updates: Any  # optax types it as any tree of arrays
         updates, optimizer = self.optimizer.update(gradient, lane.optimizer, before, value=loss)
         params = before + updates
         finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(params))
-        moves = materialize(jnp.where((lane.status == RUNNING) & finite, 1, 0).astype(loss.dtype), one) > 0
         best, stale, status = self._judge(lane, loss)
-        stopped = jnp.where(lane.status == RUNNING, int(Status.DIVERGED), lane.status)
         moved = Lane(
             params=params,
             optimizer=optimizer,
@@ -129,10 +126,17 @@ class Rules:
             status=status,
             key=lane.key,
         )
-        kept = jax.tree.map(lambda new, old: jnp.where(moves, new, old), moved, lane._replace(status=stopped))
-        return kept._replace(key=lane.key)
+        running = lane.status == RUNNING
+        kept = jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lane)
+        return kept._replace(status=jnp.where(running & ~finite, int(Status.DIVERGED), kept.status), key=lane.key)
 
-    def _differentiate(self, lane: Lane, batch: Array | None, one: Array) -> tuple[Array, Array, Look, Any]:
+    def undo(self, before: Lane, after: Lane) -> Lane:
+        """The run after a step that is not taken if the run diverged in it."""
+        diverged = (before.status == RUNNING) & (after.status == int(Status.DIVERGED))
+        kept = jax.tree.map(lambda old, new: jnp.where(diverged, old, new), before, after)
+        return kept._replace(status=after.status, key=after.key)
+
+    def _differentiate(self, lane: Lane, batch: Array | None) -> tuple[Array, Array, Look, Any]:
         """Loss and gradient (P,) before the step, what interventions may look at, and the model's new state."""
         law, task = self.law, self.law.task
         inputs, targets = task.inputs, task.targets
@@ -149,8 +153,7 @@ class Rules:
             return law.loss(outputs, targets), (outputs, aux, new_state)
 
         (loss, (outputs, aux, new_state)), grads = jax.value_and_grad(objective, has_aux=True)(params)
-        together = materialize(jnp.concatenate([loss[None], self.order.flatten(grads)]), one)
-        return together[0], together[1:], Look(params, grads, outputs, aux, rule_key), new_state
+        return loss, self.order.flatten(grads), Look(params, grads, outputs, aux, rule_key), new_state
 
     def _intervene(self, lane: Lane, look: Look) -> tuple[Array, tuple[Any, ...]]:
         """Parameters (P,) after all interventions, and the interventions' new states: all look, then each acts."""

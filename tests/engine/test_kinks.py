@@ -13,12 +13,11 @@ from jax import Array
 from numpy.testing import assert_array_equal
 
 from jaxor import Experiment
-from jaxor.engine.layout import NARROW
-from jaxor.engine.step import Rules
+from jaxor.engine.step import Dynamics
 from jaxor.experiments.initialize import Setting
 from jaxor.experiments.model import activation_of
 from tests import reference
-from tests.engine.test_layout import compiled
+from tests.engine.test_layout import compiled, joined
 from tests.reference import Spec
 
 RELU1: dict[str, Any] = {"name": "relu1"}
@@ -42,14 +41,14 @@ KINKS = [
 
 def layouts() -> list[Any]:
     return [
-        pytest.param(lambda f: jax.vmap(f, in_axes=-1, out_axes=-1), id="vmap"),
-        pytest.param(NARROW.batch, id="narrow"),
+        pytest.param(jax.vmap, id="vmap"),
+        pytest.param(joined, id="narrow"),
     ]
 
 
-def rules(model: dict[str, Any]) -> Rules:
+def rules(model: dict[str, Any]) -> Dynamics:
     task = "xor_one_hot" if model["name"] == "two_layer" else "xor"
-    return Rules(Experiment("kink", task=task, model=model, optimizer="none", max_epochs=1))
+    return Dynamics(Experiment("kink", task=task, model=model, optimizer="none", max_epochs=1))
 
 
 @pytest.mark.parametrize("batch", layouts())
@@ -67,10 +66,10 @@ def test_derivative_of_the_outputs_where_all_pre_activations_are_zero(
 
     start = np.array([float(name.startswith("linear2.weight[0,")) for name in order.names], np.float32)
     start[[name.startswith("activation") for name in order.names]] = 0.25
-    lanes = np.repeat(start[:, None], 8, 1)
-    lanes[[name.startswith("linear1") for name in order.names], 4:] = -0.0
+    lanes = np.repeat(start[None], 8, 0)
+    lanes[4:, [name.startswith("linear1") for name in order.names]] = -0.0
     gradient = compiled(batch(jax.grad(first_output)))(jnp.asarray(lanes))
-    at_biases = np.asarray(gradient)[[name.startswith("linear1.bias") for name in order.names]]
+    at_biases = np.asarray(gradient)[:, [name.startswith("linear1.bias") for name in order.names]]
     assert_array_equal(at_biases, np.full_like(at_biases, derivative))
 
 
@@ -114,6 +113,6 @@ def test_a_boundary_through_two_points_leaves_the_bias_alone(
         )
         return setting.loss(outputs, setting.task.targets)
 
-    gradient = np.asarray(jax.jit(batch(jax.grad(loss)))(jnp.asarray(start.T)))
-    assert_array_equal(gradient[2], np.zeros(1000))
-    np.testing.assert_allclose(gradient.T, reference.evaluate(spec, start).gradient, 1e-5, 1e-6)
+    gradient = np.asarray(jax.jit(batch(jax.grad(loss)))(jnp.asarray(start)))
+    assert_array_equal(gradient[:, 2], np.zeros(1000))
+    np.testing.assert_allclose(gradient, reference.evaluate(spec, start).gradient, 1e-5, 1e-6)

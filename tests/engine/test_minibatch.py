@@ -20,7 +20,7 @@ from jaxor.engine.keys import run_key
 from jaxor.engine.layout import NARROW, WIDE
 from jaxor.engine.recording import Recording
 from jaxor.engine.simulate import Worker
-from jaxor.engine.step import Rules
+from jaxor.engine.step import Dynamics
 from jaxor.experiments.model import plain
 
 POINTS, SIZE, PER_EPOCH = 23, 4, 5  # 3 points are left over in each epoch
@@ -59,7 +59,7 @@ def small_task(hidden: int = 3, mode: str = "shuffle", **changes: Any) -> Experi
 @cache
 def batches(mode: str, root_seed: int = 0, epochs: int = 6, seeds: int = 50) -> NDArray[np.int64]:
     """Numbers of points (seeds, epochs, steps, size), as the engine draws them."""
-    rules = Rules(small_task(mode=mode, root_seed=root_seed))
+    rules = Dynamics(small_task(mode=mode, root_seed=root_seed))
     keys = jax.vmap(lambda seed: run_key(root_seed, seed))(jnp.arange(seeds, dtype=jnp.uint32))
     steps = jnp.arange(epochs) * PER_EPOCH
     return np.asarray(jax.jit(jax.vmap(jax.vmap(rules.batches, (None, 0)), (0, None)))(keys, steps))
@@ -93,7 +93,7 @@ def test_batches_depend_on_root_seed_seed_and_epoch(mode: str) -> None:
     assert len(np.unique(drawn.reshape(300, -1), axis=0)) == 300
     assert not (drawn == other).all(axis=(2, 3)).any()
     assert_array_equal(drawn[:7, :2], batches(mode, seeds=7, epochs=2))
-    rules = Rules(small_task(mode=mode))
+    rules = Dynamics(small_task(mode=mode))
     for step in (5, 7, 9):  # anywhere within the epoch
         assert_array_equal(rules.batches(run_key(0, jnp.uint32(3)), jnp.int32(step)), drawn[3, 1])
 
@@ -201,12 +201,13 @@ def test_stopping_in_the_middle_of_an_epoch(layout: str) -> None:
 def test_both_layouts_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same small net laid out wide: the same batches, the same numbers up to rounding."""
     narrow = trained("narrow", "shuffle")
-    monkeypatch.setattr("jaxor.engine.program.layout_for", lambda parameters: WIDE)
+    monkeypatch.setattr("jaxor.engine.program.layout_for", lambda parameters, points: WIDE)
     worker = Worker(small_task(HIDDEN["narrow"]), LANES)
     assert worker.program.layout is WIDE is not NARROW
     wide = worker.run(np.arange(SEEDS), Recording("all"))
     assert narrow.traces is not None and wide.traces is not None
-    assert_array_equal(wide.initial_params, narrow.initial_params)
+    assert wide.initial_params is not None and narrow.initial_params is not None
+    assert_allclose(wide.initial_params, narrow.initial_params, 3e-7)  # a normal number is computed, and rounded
     assert_array_equal(wide.steps, narrow.steps)
     assert_array_equal(wide.traces.row_size, narrow.traces.row_size)
     for name in ("final_params", "final_loss", "initial_loss"):

@@ -40,6 +40,8 @@ ALLOWANCES = {
     "abs1_tiny": Allowance(BIAS, loose=None, params=1e-6, path=1e-6),
     # A plateau at loss 1/4, all outputs 1/2 up to rounding: the last bit of an exponential decides when it stalls.
     "relu1_elu": Allowance("2 failed runs on a plateau", frozenset({19, 38}), None, 1.5e-6, 1.5e-6),
+    # Three units in the last place after 190 steps; float64 is 2.3 of them from ours and 0.7 from the original.
+    "relu1_mirror": Allowance("", frozenset(), frozenset({212}), 1e-6),
     # Runs 1 and 4 pass a place that blows differences up a hundredfold (float64 is as far from either float32 there);
     # run 45 fails and slides along a valley for 600 epochs.
     "relu2_two_mse_sgd": Allowance("runs 1, 4, 45 amplify rounding", frozenset(), frozenset({1, 4, 45}), 2e-6, 1e-4),
