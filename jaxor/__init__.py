@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxor.store.errors import StoreError as StoreError
     from jaxor.store.errors import TraceNotStored as TraceNotStored
     from jaxor.store.export import export_netcdf as export_netcdf
+    from jaxor.store.population import Population as Population
     from jaxor.store.run import Run as Run
     from jaxor.store.run import open_run as open_run
 
@@ -26,6 +27,7 @@ _HOMES = {
     "Experiment": "jaxor.experiments.experiment",
     "ExperimentError": "jaxor.experiments.registry",
     "Model": "jaxor.experiments.model",
+    "Population": "jaxor.store.population",
     "Run": "jaxor.store.run",
     "Status": "jaxor.engine.status",
     "StoreError": "jaxor.store.errors",

@@ -31,24 +31,25 @@ def _end_with_parent(parent: int) -> None:
 def _serve(tasks: io.BufferedReader, answers: io.BufferedWriter) -> None:
     import numpy as np
 
-    from jaxor.simulation import compute
-    from jaxor.store.manifest import Manifest, expand
-    from jaxor.store.shard import encode
-    from jaxor.workers import pack, receive, send
+    from jaxor.compute import compute
+    from jaxor.engine.seeds import number
+    from jaxor.store.manifest import Manifest
+    from jaxor.store.shard import seal
+    from jaxor.workers import Task, pack, receive, send
 
     while tasks.peek(1):
         request, body = receive(tasks, "given")
         try:
             manifest = Manifest.from_json(request["manifest"])
-            seeds = expand(tuple((start, stop) for start, stop in request["seeds"]))
-            given = np.frombuffer(body, manifest.floats).reshape(len(seeds), -1) if body else None
-            block, compile_seconds = compute(manifest, seeds, given)
-            data = encode(block, manifest.param_names, manifest.attributes()) if request["seal"] else pack(block)
+            seeds = tuple((start, stop) for start, stop in request["seeds"])
+            given = np.frombuffer(body, manifest.floats).reshape(number(seeds), -1) if body else None
+            answer = compute(Task(request["manifest"], seeds, request["block_seeds"], given))
+            data = seal(answer.result, manifest) if request["seal"] else pack(answer.result)
         except Exception as error:  # the parent reports it
             send(answers, {"error": str(error) or type(error).__name__, "bytes": 0}, b"")
             continue
-        epochs = int(block.epochs.sum(dtype=np.int64))
-        send(answers, {"error": None, "bytes": len(data), "epochs": epochs, "compile_seconds": compile_seconds}, data)
+        header = {name: getattr(answer, name) for name in ("epochs", "seconds", "compile_seconds")}
+        send(answers, header | {"error": None, "bytes": len(data)}, data)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 XLA's own threads slow down the small loops that jaxor runs; processes on a core each scale perfectly (measured). They
 are started as ``python -m jaxor._worker``, never by forking the user's script, and kept for the next simulation.
 
-A request is a line of JSON and perhaps given parameters as bytes; an answer is a line of JSON and the runs: a sealed
-shard if they go to disk, else plain arrays, which cost less.
+A request is a line of JSON and perhaps given parameters as bytes; an answer is a line of JSON and the runs, or counts
+of them: a sealed shard if they go to disk, else plain arrays, which cost less.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jaxor.engine.block import Block
-from jaxor.store.manifest import compress
-from jaxor.store.schema import block_of, columns
+from jaxor.engine.block import Block, Floats
+from jaxor.engine.seeds import Ranges, number
+from jaxor.engine.tally import Tally
+from jaxor.store.schema import block_of, columns, counts, tally_of
 
 
 class WorkerError(RuntimeError):
@@ -37,26 +37,54 @@ class WorkerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker computes: runs of some seeds of the simulation that a manifest describes.
+    """Some seeds of the simulation that a manifest describes.
 
-    `given` are first parameters (n, P), if they are not to be drawn; `seal` asks for a shard.
+    Attributes
+    ----------
+    manifest : str
+        Its text; its kind says whether runs are wanted or counts of them.
+    seeds : Ranges
+    block_seeds : int
+        How many go through the engine at once; no influence on results.
+    given : (n, P) float or None
+        First parameters by ascending seed, if they are not to be drawn.
+    seal : bool
+        Whether a worker process shall answer with a shard.
     """
 
     manifest: str
-    seeds: NDArray[np.int64]
-    given: NDArray[Any] | None = None
+    seeds: Ranges
+    block_seeds: int
+    given: Floats | None = None
     seal: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Runs from a worker, and what the worker says of them: a shard, or arrays for `unpack`."""
+    """What came of a task.
 
-    worker: int
-    seeds: NDArray[np.int64]
-    data: bytes
+    Attributes
+    ----------
+    seeds : Ranges
+    result : Block, Tally or bytes
+        Bytes are a shard that a worker has sealed.
+    epochs : int
+        Of all runs together.
+    seconds, compile_seconds : float
+        What it took, and the part of it that went into compiling.
+    worker : int
+        Who did it.
+    """
+
+    seeds: Ranges
+    result: Any
     epochs: int
+    seconds: float
     compile_seconds: float
+    worker: int = 0
+
+    def __len__(self) -> int:
+        return number(self.seeds)
 
 
 def cores() -> list[int]:
@@ -106,10 +134,9 @@ class Pool:
         process = self._free.get()
         try:
             body = b"" if task.given is None else np.ascontiguousarray(task.given).tobytes()
-            ranges = compress(task.seeds)
             assert process.stdin and process.stdout  # noqa: S101 (both are pipes)
-            request = {"manifest": task.manifest, "seeds": ranges, "given": len(body), "seal": task.seal}
-            send(process.stdin, request, body)
+            request = {"manifest": task.manifest, "seeds": task.seeds, "block_seeds": task.block_seeds}
+            send(process.stdin, request | {"given": len(body), "seal": task.seal}, body)
             header, data = receive(process.stdout, "bytes")
         except (OSError, ValueError) as error:
             raise WorkerError("a worker process ended unexpectedly; see its message above") from error
@@ -117,7 +144,8 @@ class Pool:
             self._free.put(process)
         if header["error"] is not None:
             raise WorkerError(header["error"])
-        return Answer(process.pid, task.seeds, data, header["epochs"], header["compile_seconds"])
+        figures = (header[name] for name in ("epochs", "seconds", "compile_seconds"))
+        return Answer(task.seeds, data if task.seal else unpack(data), *figures, worker=process.pid)
 
     @property
     def alive(self) -> bool:
@@ -168,17 +196,18 @@ def _close_all() -> None:
         _pools.popitem()[1].close()
 
 
-def pack(block: Block) -> bytes:
-    """Arrays of a block as bytes."""
+def pack(result: Block | Tally) -> bytes:
+    """Arrays of runs or counts as bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **columns(block))  # type: ignore[arg-type]
+    arrays = counts(result) if isinstance(result, Tally) else columns(result)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def unpack(data: bytes) -> Block:
-    """The block that `pack` made bytes of."""
+def unpack(data: bytes) -> Block | Tally:
+    """What `pack` made bytes of."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return block_of(dict(arrays))
+        return tally_of(arrays) if "seed_ranges" in arrays else block_of(dict(arrays))
 
 
 def send(stream: IO[bytes], header: dict[str, Any], body: bytes) -> None:

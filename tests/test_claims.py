@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import jaxor
-from jaxor.analysis.statistics import wilson
+from jaxor.estimates import wilson
 from jaxor.experiments.task import XOR_INPUTS
 from tests.conftest import Row
 

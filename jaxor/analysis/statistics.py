@@ -1,116 +1,18 @@
-"""Figures about many runs: shares with intervals, quantiles, and the summary of a simulation."""
+"""The summary of a simulation: of its runs, or of counts of them."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxor.engine.status import Status
+from jaxor.estimates import Interval, Quantiles, Share, quantiles
+from jaxor.store.population import Population
 from jaxor.store.run import Run
-
-
-class Interval(NamedTuple):
-    """Confidence interval."""
-
-    low: float
-    high: float
-
-
-def wilson(count: int, total: int, confidence: float = 0.95) -> Interval:
-    """Score interval of a probability (Wilson 1927, J. Amer. Statist. Assoc. 22, 209-212).
-
-    Parameters
-    ----------
-    count, total : int
-        Successes among independent trials. No trials: every probability is possible.
-    confidence : float
-        Between 0 and 1.
-
-    Raises
-    ------
-    ValueError
-        Impossible numbers.
-
-    Examples
-    --------
-    >>> low, high = wilson(29, 50)
-    >>> round(low, 4), round(high, 4)
-    (0.4423, 0.7062)
-    >>> wilson(0, 50).low, wilson(50, 50).high
-    (0.0, 1.0)
-    """
-    if not 0 <= count <= total:
-        raise ValueError(f"count must be between 0 and total, got {count} of {total}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    if total == 0:
-        return Interval(0.0, 1.0)
-    z, share = NormalDist().inv_cdf((1 + confidence) / 2), count / total
-    centre = share + z**2 / (2 * total)
-    half = z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-    scale = 1 + z**2 / total
-    # Two ends are exact where rounding would miss them.
-    return Interval(0.0 if count == 0 else (centre - half) / scale, 1.0 if count == total else (centre + half) / scale)
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many of all, with Wilson's 95 % interval; `share` is None if there are none at all."""
-
-    count: int
-    share: float | None
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, count: int, total: int) -> Share:
-        """Share of `count` in `total`."""
-        return cls(count, count / total if total else None, *wilson(count, total))
-
-
-class Quantiles(NamedTuple):
-    """Extremes, quartiles and mean of a sample."""
-
-    min: float
-    q25: float
-    q50: float
-    q75: float
-    max: float
-    mean: float
-
-
-def quantiles(values: ArrayLike) -> Quantiles | None:
-    """Extremes, quartiles (linear between neighbours) and mean, in float64.
-
-    Parameters
-    ----------
-    values : (n,) array_like
-        Finite.
-
-    Returns
-    -------
-    Quantiles or None
-        None if there are no values.
-
-    Examples
-    --------
-    >>> quantiles([4, 1, 2, 3])
-    Quantiles(min=1.0, q25=1.75, q50=2.5, q75=3.25, max=4.0, mean=2.5)
-    """
-    array = np.asarray(values, np.float64)
-    if array.size == 0:
-        return None
-    with np.errstate(over="ignore"):
-        mean = array.mean()
-    if np.isinf(mean):  # the sum is too large for a float64, the mean is not
-        mean = (array / array.size).sum()
-    low, q25, q50, q75, high = np.quantile(array, [0, 0.25, 0.5, 0.75, 1]).tolist()
-    return Quantiles(low, q25, q50, q75, high, float(mean))
+from jaxor.until import Rule
 
 
 class Losses(NamedTuple):
@@ -170,12 +72,58 @@ class Summary:
         }
 
 
+@dataclass(frozen=True)
+class LossGroup:
+    """Runs with neighbouring initial losses: from `low` to `high`, and how many of them succeeded."""
+
+    low: float
+    high: float
+    runs: int
+    success: Share
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A rule that ends a simulation, half the width of the confidence sequence, and whether the rule holds."""
+
+    rule: str
+    halfwidth: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class PopulationSummary(Summary):
+    """What counts of runs show at a glance.
+
+    Attributes
+    ----------
+    success_sequence : Interval
+        95 % confidence sequence of the success share; valid whenever one stops.
+    until : Ending or None
+        If a rule was given.
+    by_initial_loss : tuple of LossGroup
+        Tenths of the runs by initial loss, as nearly as the bins allow; runs whose loss is not finite are left out.
+    """
+
+    success_sequence: Interval
+    until: Ending | None
+    by_initial_loss: tuple[LossGroup, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain tables for JSON; figures of no runs are None."""
+        return super().to_dict() | {
+            "success_sequence": self.success_sequence._asdict(),
+            "until": self.until and asdict(self.until),
+            "success_by_initial_loss": [asdict(group) for group in self.by_initial_loss],
+        }
+
+
 def _plain(figures: Quantiles | None) -> dict[str, float | None]:
     return dict.fromkeys(Quantiles._fields) if figures is None else figures._asdict()
 
 
-def summary(run: Run) -> Summary:
-    """Sum up all runs.
+def summary(runs: Run | Population) -> Summary:
+    """Sum up all runs, or counts of them.
 
     Examples
     --------
@@ -184,13 +132,60 @@ def summary(run: Run) -> Summary:
     >>> figures.status[Status.CONVERGED], figures.success.share, round(figures.success.low, 4)
     (50, 1.0, 0.9287)
     """
-    counts = np.bincount(run.status, minlength=len(Status)).tolist()
+    if isinstance(runs, Population):
+        return _of_population(runs)
+    counts = np.bincount(runs.status, minlength=len(Status)).tolist()
     return Summary(
-        seeds=len(run),
+        seeds=len(runs),
         status=dict(zip(Status, counts, strict=True)),
-        success=Share.of(int(np.count_nonzero(run.final_accuracy == 1)), len(run)),
-        epochs=quantiles(run.epochs),
-        epochs_converged=quantiles(run.epochs[run.status == Status.CONVERGED]),
-        initial_loss=Losses.of(run.initial_loss),
-        final_loss=Losses.of(run.final_loss),
+        success=Share.of(int(np.count_nonzero(runs.final_accuracy == 1)), len(runs)),
+        epochs=quantiles(runs.epochs),
+        epochs_converged=quantiles(runs.epochs[runs.status == Status.CONVERGED]),
+        initial_loss=Losses.of(runs.initial_loss),
+        final_loss=Losses.of(runs.final_loss),
     )
+
+
+def _of_population(population: Population) -> PopulationSummary:
+    low, high = sequence = population.success_sequence
+    until = None
+    if population.until is not None:
+        holds = Rule.parse(population.until).holds(population.success.count, len(population))
+        until = Ending(population.until, (high - low) / 2, holds)
+    losses = (population.initial_loss, population.final_loss)
+    initial, final = (Losses(finite.quantiles, len(population) - finite.size) for finite in losses)
+    return PopulationSummary(
+        seeds=len(population),
+        status=population.status,
+        success=population.success,
+        epochs=population.epochs.quantiles,
+        epochs_converged=population.distribution("epochs", Status.CONVERGED).quantiles,
+        initial_loss=initial,
+        final_loss=final,
+        success_sequence=sequence,
+        until=until,
+        by_initial_loss=success_by_initial_loss(population),
+    )
+
+
+def success_by_initial_loss(population: Population, groups: int = 10) -> tuple[LossGroup, ...]:
+    """Success of runs grouped by initial loss, in groups as equal as the bins allow.
+
+    Parameters
+    ----------
+    population : Population
+    groups : int
+        At most so many.
+    """
+    everything, succeeded = population.initial_loss, population.distribution("initial_loss", success=True)
+    successes = np.zeros_like(everything.counts)
+    successes[np.searchsorted(everything.values, succeeded.values)] = succeeded.counts
+    # A bin belongs to the group in which its middle run is.
+    group = groups * (2 * np.cumsum(everything.counts) - everything.counts) // (2 * everything.size or 1)
+    found = []
+    for number in np.unique(group):
+        inside = np.flatnonzero(group == number)
+        runs = int(everything.counts[inside].sum())
+        low, high = everything.values[inside[[0, -1]]].tolist()
+        found.append(LossGroup(low, high, runs, Share.of(int(successes[inside].sum()), runs)))
+    return tuple(found)

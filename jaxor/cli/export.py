@@ -11,7 +11,7 @@ import click
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("file", metavar="FILE.nc", type=click.Path(path_type=Path))
 def export(directory: Path, file: Path) -> None:
-    """Write all runs of a run directory into one netCDF file."""
+    """Write all that a run directory holds into one netCDF file."""
     from jaxor.report.tables import size_text
     from jaxor.store.export import export_netcdf
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,21 +14,21 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(directory: Path, as_json: bool) -> None:
     """Say what a run directory holds and how its runs ended."""
-    import numpy as np
-
     from jaxor.analysis.statistics import summary
+    from jaxor.engine.seeds import compress, difference, number
     from jaxor.report.tables import info_text
     from jaxor.store.directory import RunDirectory
-    from jaxor.store.manifest import expand
     from jaxor.store.run import open_run
 
-    run = open_run(directory)
+    run: Any = open_run(directory)
     figures, manifest, size = summary(run), run.manifest, RunDirectory.open(directory).bytes_on_disk()
-    missing = len(np.setdiff1d(expand(manifest.seeds), run.seeds))
+    seeds = compress(run.seeds) if manifest.kind == "runs" else run.seeds
+    missing = number(difference(manifest.seeds, seeds))
     if not as_json:
         click.echo(info_text(figures, manifest, missing, size, directory))
         return
-    names = ("lane_width", "x64", "prng", "layout", "traces", "parameters", "param_names", "versions", "platform")
+    names = ("kind", "lane_width", "x64", "prng", "layout", "traces", "parameters", "param_names")
+    names += ("versions", "platform")
     table = {"path": str(directory), "experiment": manifest.experiment["name"], "identity": manifest.identity}
     table |= figures.to_dict() | {"seeds_asked": manifest.seeds, "seeds_missing": missing}
     table |= {name: getattr(manifest, name) for name in names} | {"bytes": size, "definition": manifest.experiment}

@@ -4,71 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shlex
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxor.cli.types import SeedRange, Setting
+
 if TYPE_CHECKING:
     from jaxor.experiments.experiment import Experiment
-    from jaxor.simulation import Job, Outcome
-
-
-class SeedRange(click.ParamType):
-    """``N`` or ``A:B`` as a range."""
-
-    name = "N|A:B"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
-        """Check what was given."""
-        match = re.fullmatch(r"(?:(-?[0-9]{1,30}):)?(-?[0-9]{1,30})", value)
-        if match is None:
-            self.fail(f"{value!r} is neither a number of seeds (10000) nor a range (500:600)", param, ctx)
-        start, stop = int(match[1] or 0), int(match[2])
-        if match[1] is None and stop < 1:
-            self.fail(f"the number of seeds must be at least 1, got {stop}", param, ctx)
-        if start >= stop:
-            self.fail(f"{value} holds no seeds; A:B means A up to but without B, so A must be below B", param, ctx)
-        if start < 0 or stop > 2**32:
-            self.fail(f"seeds must be between 0 and 2^32 - 1, got {start} to {stop - 1}", param, ctx)
-        return range(start, stop)
-
-
-class Setting(click.ParamType):
-    """``key=value`` as a pair, the value read as TOML."""
-
-    name = "key=value"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
-        """Check what was given."""
-        key, equals, text = (part.strip() for part in value.partition("="))
-        if not key or not equals:
-            self.fail(f"{value!r} is not of the form key=value, such as optimizer.learning_rate=0.2", param, ctx)
-        return key, _value(key, text)
-
-
-def _value(key: str, text: str) -> Any:
-    """A TOML value or a number such as .2; else ``none`` where an option can be left out; else the text itself."""
-    with contextlib.suppress(ValueError, RecursionError):  # the second if there are thousands of brackets
-        table = tomllib.loads(f"value = {text}")
-        if list(table) == ["value"]:  # and not more lines
-            return table["value"]
-    with contextlib.suppress(ValueError):
-        return float(text)
-    return None if text == "none" and "." in key and not key.endswith(".name") else text
+    from jaxor.job import Job
+    from jaxor.simulation import Outcome
 
 
 @click.command()
 @click.argument("experiment", required=False)
-@click.option("--seeds", type=SeedRange(), required=True, help="So many seeds from 0, or those from A up to B - 1.")
+@click.option(
+    "--seeds", type=SeedRange(),
+    help="So many seeds from 0, or those from A up to B - 1.  [required without --until, with it the most seeds]",
+)  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR",
-    help="Run directory.  [default: outputs/<experiment>-<first 8 of identity>]",
+    help="Run directory.  [default: outputs/<experiment>-<first 8 of identity>, and -statistics]",
+)  # fmt: skip
+@click.option(
+    "--keep", type=click.Choice(["runs", "statistics"]), default="runs", show_default=True,
+    help="Every run, or only counts of runs by status, success, epochs and losses.",
+)  # fmt: skip
+@click.option(
+    "--until", metavar="RULE",
+    help="With statistics: go on until the success share is known well enough, such as 'halfwidth(success)<=0.001' "
+    "for the 95 % confidence sequence.",
 )  # fmt: skip
 @click.option(
     "--traces", metavar="all|loss|none|every=K",
@@ -91,20 +60,25 @@ def _value(key: str, text: str) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 @click.pass_context
 def simulate(
-    ctx: click.Context, experiment: str | None, seeds: range, out: Path | None, traces: str | None,
-    parameters: str | None, settings: Sequence[tuple[str, Any]], resume: bool, lane_width: int | None,
-    devices: int | None, x64: bool, quiet: bool, as_json: bool,
+    ctx: click.Context, experiment: str | None, seeds: range | None, out: Path | None, keep: str, until: str | None,
+    traces: str | None, parameters: str | None, settings: Sequence[tuple[str, Any]], resume: bool,
+    lane_width: int | None, devices: int | None, x64: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one run per seed, store the runs and sum them up.
 
     EXPERIMENT is a name that `jaxor experiments` lists (default: abs1_convergence) or your own file, .toml or .py.
     """
+    if seeds is None and until is None:
+        raise click.UsageError("--seeds is missing: give a number of seeds (10000) or a range (500:600)")
+
     from jaxor.simulation import execute, prepare, progress_bar
 
     chosen = _experiment(experiment).replace(**dict(settings))
-    job = prepare(chosen, seeds, traces=traces, lane_width=lane_width, x64=x64, parameters=parameters)
+    job = prepare(
+        chosen, seeds, traces=traces, lane_width=lane_width, x64=x64, parameters=parameters, keep=keep, until=until
+    )
     out = out or job.default_out
-    bar = contextlib.nullcontext() if quiet or as_json else progress_bar(len(job.seeds))
+    bar = contextlib.nullcontext() if quiet or as_json else progress_bar(job.total)
     with _noting_what_is_safe(job, out, ctx), bar as watch:
         outcome = execute(job, out=out, devices=devices, resume=resume, watch=watch)
     _report(outcome, job, out, as_json)
@@ -123,6 +97,7 @@ def _experiment(name: str | None) -> Experiment:
 @contextlib.contextmanager
 def _noting_what_is_safe(job: Job, out: Path, ctx: click.Context) -> Iterator[None]:
     """Add to an interruption or failure how many runs are stored and which command goes on."""
+    from jaxor.engine.seeds import number
     from jaxor.engine.simulate import NoAcceptableDraw
     from jaxor.store.directory import RunDirectory
     from jaxor.workers import WorkerError
@@ -134,12 +109,10 @@ def _noting_what_is_safe(job: Job, out: Path, ctx: click.Context) -> Iterator[No
             error.add_note("nothing is stored")
             raise
         with contextlib.suppress(Exception):
-            safe = len(job.seeds) - len(RunDirectory.open(out).missing(job.seeds))
+            safe = number(job.wanted) - number(RunDirectory.open(out).missing(job.wanted))
+            runs = f"{safe:,} runs" if job.total is None else f"{safe:,} of {job.total:,} runs"
             again = shlex.join([*ctx.obj, *(["--resume"] if "--resume" not in ctx.obj else [])])
-            error.add_note(
-                f"{safe:,} of {len(job.seeds):,} runs are safe in {out}; "
-                f"go on with: {ctx.find_root().command_path} {again}"
-            )
+            error.add_note(f"{runs} are safe in {out}; go on with: {ctx.find_root().command_path} {again}")
         raise
 
 
@@ -154,8 +127,9 @@ def _report(outcome: Outcome, job: Job, out: Path, as_json: bool) -> None:
         speed = {"runs_per_s": rates[0], "runs_per_s_with_compile": rates[1], "bytes": size}
         click.echo(json.dumps(head | figures.to_dict() | speed | {"wall_s": outcome.wall_seconds}, allow_nan=False))
         return
+    seeds = job.wanted if job.manifest.kind == "runs" else outcome.run.seeds
     text = simulation_text(
-        figures, job.manifest, simulated=outcome.simulated, wall_seconds=outcome.wall_seconds,
+        figures, job.manifest, seeds=seeds, simulated=outcome.simulated, wall_seconds=outcome.wall_seconds,
         rates=rates, size=size, path=out,
     )  # fmt: skip
     click.echo(text)

@@ -32,5 +32,5 @@ _WORDS = {
     Status.CONVERGED: "loss below the threshold",
     Status.STALLED: "no improvement for longer than the patience",
     Status.EPOCH_CAP: "epoch cap reached first",
-    Status.DIVERGED: "loss, gradient or parameters no longer finite",
+    Status.DIVERGED: "loss, gradient or parameters not finite",
 }

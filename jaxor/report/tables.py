@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxor.analysis.statistics import Losses, Quantiles, Summary
+from jaxor.analysis.statistics import Losses, LossGroup, PopulationSummary, Summary
+from jaxor.engine.seeds import Ranges, number
 from jaxor.engine.status import Status
-from jaxor.store.manifest import Manifest, Ranges
+from jaxor.estimates import Interval, Quantiles, Share
+from jaxor.store.manifest import Manifest
 
 if TYPE_CHECKING:  # both bring JAX with them
     from jaxor.experiments.catalog import Entry
@@ -62,8 +64,12 @@ def summary_table(summary: Summary) -> str:
         for status, number in summary.status.items()
     ]
     success = summary.success
-    low, high = percent(success.low, total), percent(success.high, total)
-    share = (percent(success.count / total, total), f"accuracy 1; Wilson 95 %: {low} to {high}")
+    wilson = f"Wilson 95 %: {_interval(success, total)}"
+    rows = [*ends, ("success", f"{success.count:,}", percent(success.count / total, total), f"accuracy 1; {wilson}")]
+    if isinstance(summary, PopulationSummary):  # with so many runs that a line is too short
+        rows = [*ends, (*rows[-1][:3], "accuracy 1"), ("", "", "", wilson)]
+        if summary.until:
+            rows.append(("", "", "", f"at every look, 95 %: {_interval(summary.success_sequence, total)}"))
     heads = ("", "min", "25 %", "median", "75 %", "max", "mean")
     figures = [
         ("epochs, all", *_cells(summary.epochs, _epochs)),
@@ -71,8 +77,26 @@ def summary_table(summary: Summary) -> str:
         ("initial loss", *_cells(summary.initial_loss.quantiles, _loss)),
         ("final loss", *_cells(summary.final_loss.quantiles, _loss)),
     ]
-    counts = columns([*ends, ("success", f"{success.count:,}", *share)], "<>><")
-    return "\n\n".join([counts, columns([heads, *figures], "<>>>>>>"), _notes(summary)])
+    parts = [columns(rows, "<>><"), columns([heads, *figures], "<>>>>>>")]
+    if isinstance(summary, PopulationSummary) and summary.by_initial_loss:
+        parts.append(_by_initial_loss(summary.by_initial_loss))
+    return "\n\n".join([*parts, _notes(summary)])
+
+
+def _by_initial_loss(groups: Iterable[LossGroup]) -> str:
+    heads = ("initial loss", "", "", "runs", "success", "Wilson 95 %")
+    rows = [
+        (
+            _loss(group.low), "to", _loss(group.high), f"{group.runs:,}",
+            percent(group.success.count / group.runs, group.runs), _interval(group.success, group.runs),
+        )
+        for group in groups
+    ]  # fmt: skip
+    return columns([heads, *rows], ">>>>><")
+
+
+def _interval(interval: Share | Interval, total: int) -> str:
+    return f"{percent(interval.low, total)} to {percent(interval.high, total)}"
 
 
 def _cells(figures: Quantiles | None, show: Callable[[float], str]) -> list[str]:
@@ -86,7 +110,16 @@ def _notes(summary: Summary) -> str:
     epochs = f"Epochs: {everything}{censored}, and over the {converged:,} converged."
     left_out = _left_out("initial", summary.initial_loss) + _left_out("final", summary.final_loss)
     losses = f"Losses before the first step and after the last, accuracy after the last: {everything}{left_out}."
-    return "\n".join(textwrap.fill(note, 80) for note in (epochs, losses))
+    notes = [epochs, losses]
+    if isinstance(summary, PopulationSummary):
+        notes[1] += " Losses were counted in bins and are accurate to 0.4 %."
+        if summary.until:
+            notes.append(
+                "Wilson's interval is for a number of runs fixed in advance. The other is a confidence sequence "
+                "(Robbins' beta-binomial mixture): it holds at all looks at once, so also where a rule ended the "
+                "simulation."
+            )
+    return "\n".join(textwrap.fill(note, 80) for note in notes)
 
 
 def _left_out(name: str, losses: Losses) -> str:
@@ -97,7 +130,7 @@ def _left_out(name: str, losses: Losses) -> str:
 
 
 def simulation_text(
-    summary: Summary, manifest: Manifest, *, simulated: int, wall_seconds: float,
+    summary: Summary, manifest: Manifest, *, seeds: Ranges, simulated: int, wall_seconds: float,
     rates: tuple[float | None, float | None], size: int, path: Path,
 ) -> str:  # fmt: skip
     """What `jaxor simulate` says at its end.
@@ -105,9 +138,9 @@ def simulation_text(
     Parameters
     ----------
     summary : Summary
-        Of the seeds asked for.
     manifest : Manifest
-        With those seeds.
+    seeds : Ranges
+        Those that the summary is of.
     simulated : int
         How many of them were computed now.
     wall_seconds : float
@@ -117,7 +150,7 @@ def simulation_text(
         Bytes in the run directory.
     path : Path
     """
-    head = f"{manifest.experiment['name']}: {count(summary.seeds, 'run')}, seeds {ranges_text(manifest.seeds)}"
+    head = f"{manifest.experiment['name']}: {count(summary.seeds, 'run')}, seeds {ranges_text(seeds)}"
     without, including = rates
     speed = [("computed", "nothing left to compute, all runs were stored already")]
     if without is not None and including is not None:
@@ -125,28 +158,42 @@ def simulation_text(
             ("computed", f"{count(simulated, 'run')} in {wall_seconds:.3g} s"),
             ("throughput", f"{_rate(without)} runs/s without compilation, {_rate(including)} with it"),
         ]
-    foot = fields([*speed, ("stored", f"{size_text(size)} in {path}")])
+    foot = fields([*_ending(summary), *speed, ("stored", f"{size_text(size)} in {path}")])
     return "\n\n".join([textwrap.fill(head, 80), summary_table(summary), foot])
 
 
 def info_text(summary: Summary, manifest: Manifest, missing: int, size: int, path: Path) -> str:
     """What `jaxor info` says: what a run directory holds."""
-    asked = sum(stop - start for start, stop in manifest.seeds)
-    done = f"{asked - missing:,} done, {missing:,} missing"
+    asked = f"{number(manifest.seeds):,} asked for ({ranges_text(manifest.seeds)}), "
+    kept = f"traces {manifest.traces}, parameters {manifest.parameters}"
+    if manifest.kind == "statistics":
+        kept = "statistics: counts of runs by status, success, epochs and losses"
+        if not manifest.seeds:  # a rule has not come to its end
+            asked = "as many as it takes; "
+    done = f"{summary.seeds:,} done, {missing:,} missing"
     head = [
         ("experiment", manifest.experiment["name"]),
         ("identity", manifest.identity),
-        ("seeds", f"{asked:,} asked for ({ranges_text(manifest.seeds)}), {done}"),
+        ("seeds", asked + done),
+        *_ending(summary),
         (
             "computed",
             f"{manifest.floats}, lane width {manifest.lane_width:,}, layout {manifest.layout}, {manifest.prng}",
         ),
-        ("kept", f"traces {manifest.traces}, parameters {manifest.parameters}"),
+        ("kept", kept),
         ("versions", _pairs(manifest.versions)),
         ("platform", _pairs(manifest.platform)),
         ("stored", f"{size_text(size)} in {path}"),
     ]
     return fields(head) + "\n\n" + summary_table(summary)
+
+
+def _ending(summary: Summary) -> list[tuple[str, str]]:
+    """Whether the rule held, if there was one."""
+    if not isinstance(summary, PopulationSummary) or summary.until is None:
+        return []
+    until, holds = summary.until, "holds" if summary.until.holds else "does not hold"
+    return [("until", f"{until.rule} {holds}: {until.halfwidth:.3g} after {count(summary.seeds, 'run')}")]
 
 
 def _pairs(table: dict[str, Any]) -> str:

@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
 from jaxor.engine.block import Block
+from jaxor.engine.seeds import Ranges, compress, within
+from jaxor.engine.tally import Tally
 from jaxor.store import atomic, shard
 from jaxor.store.errors import StoreError
-from jaxor.store.manifest import Manifest, expand
-from jaxor.store.schema import columns
+from jaxor.store.listing import Listing, Shard, inspect_shards
+from jaxor.store.manifest import Manifest
+from jaxor.store.schema import columns, counts
 
 _MANIFEST = "manifest.json"
 _LOCK = "run.lock"
 _SHARDS = "shards"
-
-
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """A shard whose content was checked.
-
-    Attributes
-    ----------
-    path : Path
-    seeds : (n,) int64
-        Ascending.
-    """
-
-    path: Path
-    seeds: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Listing:
-    """What was found among the shards.
-
-    Attributes
-    ----------
-    shards : list of Shard
-        The good ones, by lowest seed.
-    damaged : dict of Path to str
-        Files that are no good, each with a sentence why; they are ignored, never deleted.
-    """
-
-    shards: list[Shard]
-    damaged: dict[Path, str]
-
-    @property
-    def seeds(self) -> NDArray[np.int64]:
-        """Seeds of the good shards, one shard after the other."""
-        return np.concatenate([np.empty(0, np.int64), *(good.seeds for good in self.shards)])
 
 
 class RunDirectory:
@@ -69,6 +33,7 @@ class RunDirectory:
         self.path = path
         self.manifest = manifest
         self._lock = lock
+        self._listing: Listing | None = None  # once a writer has looked: nobody else changes anything
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -116,7 +81,7 @@ class RunDirectory:
         try:
             # What was there may have changed before the lock was taken.
             recorded = _check_may_write(path, manifest, resume)
-            wanted = manifest if recorded is None else recorded.with_seeds(manifest.seeds)
+            wanted = manifest if recorded is None else recorded.with_seeds(manifest.seeds, manifest.until)
             atomic.remove_temporaries(path)
             atomic.remove_temporaries(path / _SHARDS)
             if wanted != recorded:
@@ -130,26 +95,26 @@ class RunDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock."""
+        """Release the lock; from now on this is a reader."""
         if self._lock is not None:
             self._lock.release()
+        self._lock = self._listing = None
 
     def inspect(self) -> Listing:
-        """Check every file among the shards (name, hash, simulation) and say which are good.
+        """Check every file among the shards and say which are good; see `inspect_shards`.
 
         Raises
         ------
         StoreError
             If two good shards hold the same seed.
         """
-        shards, damaged = [], {}
-        for path in sorted((self.path / _SHARDS).glob("[!.]*")):
-            try:
-                shards.append(Shard(path, shard.verify(path, self.manifest.identity)))
-            except StoreError as error:
-                damaged[path] = str(error)
-        listing = Listing(sorted(shards, key=lambda good: int(good.seeds[0])), damaged)
-        _check_disjoint(listing)
+        return inspect_shards(self.path / _SHARDS, self.manifest)
+
+    def listing(self) -> Listing:
+        """Give what `inspect` finds; a writer looks once, since nobody else changes anything."""
+        listing = self._listing or self.inspect()
+        if self._lock is not None:
+            self._listing = listing
         return listing
 
     def shards(self) -> list[Shard]:
@@ -160,26 +125,26 @@ class RunDirectory:
         StoreError
             If a file is foreign, or damaged and its runs were not computed again.
         """
-        listing = self.inspect()
-        missing = _missing(listing, expand(self.manifest.seeds))
+        listing = self.listing()
+        missing = listing.missing(self.manifest.seeds)
         for path, reason in listing.damaged.items():
             low, high = shard.seed_range(path) or (0, -1)
-            if np.any((missing >= low) & (missing <= high)):
+            if within(missing, low, high + 1):
                 raise StoreError(reason)
-        return listing.shards
+        return sorted(listing.shards, key=lambda good: good.seeds[0])
 
-    def missing(self, seeds: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Select those of the seeds that no good shard holds, in the order given.
+    def missing(self, seeds: Ranges) -> Ranges:
+        """Select those of the seeds that no good shard holds.
 
         Raises
         ------
         StoreError
             If a file is foreign; what is damaged counts as missing.
         """
-        return _missing(self.inspect(), seeds)
+        return self.listing().missing(seeds)
 
-    def add(self, block: Block) -> Path:
-        """Seal finished runs, with ascending seeds, as a shard.
+    def add(self, finished: Block | Tally) -> Path:
+        """Seal finished runs, with ascending seeds, or counts of them as a shard.
 
         Raises
         ------
@@ -189,12 +154,13 @@ class RunDirectory:
             As the system gave it (disk full, ...); what was sealed before is safe.
         """
         expected = list(self.manifest.variables)
-        if list(columns(block)) != expected:
-            raise ValueError(f"this simulation stores {expected}, but the block has {list(columns(block))}")
-        data = shard.encode(block, self.manifest.param_names, self.manifest.attributes())
-        return self.add_sealed(block.seeds, data)
+        found = list(counts(finished) if isinstance(finished, Tally) else columns(finished))
+        if found != expected:
+            raise ValueError(f"this simulation stores {expected}, but the block has {found}")
+        seeds = finished.seeds if isinstance(finished, Tally) else compress(finished.seeds)
+        return self.add_sealed(seeds, shard.seal(finished, self.manifest))
 
-    def add_sealed(self, seeds: NDArray[np.int64], data: bytes) -> Path:
+    def add_sealed(self, seeds: Ranges, data: bytes) -> Path:
         """Keep a shard that was sealed elsewhere; `seeds` are those in it.
 
         Raises
@@ -204,7 +170,23 @@ class RunDirectory:
         """
         path = self.path / _SHARDS / shard.shard_name(seeds, data)
         atomic.write(path, data)
+        if self._listing is not None:
+            self._listing.damaged.pop(path, None)
+            self._listing.shards.append(Shard(path, seeds))
         return path
+
+    def ask_for(self, seeds: Ranges) -> None:
+        """Note in the manifest that these seeds are asked for too.
+
+        Raises
+        ------
+        OSError
+            As the system gave it.
+        """
+        wanted = self.manifest.with_seeds(seeds)
+        if wanted != self.manifest:
+            atomic.write(self.path / _MANIFEST, wanted.to_json().encode())
+            self.manifest = wanted
 
     def bytes_on_disk(self) -> int:
         """Sum the sizes of the manifest and the shards."""
@@ -238,12 +220,17 @@ def _check_may_write(path: Path, manifest: Manifest, resume: bool) -> Manifest |
             f"{path} holds another simulation (identity {recorded.identity[:8]}, this one is {manifest.identity[:8]}; "
             f"they differ in {', '.join(_differences(recorded, manifest))}); choose another directory"
         )
+    if recorded.kind != manifest.kind:
+        raise StoreError(
+            f"{path} holds {recorded.kind} of this simulation, not {manifest.kind}; choose another directory, or "
+            f"--keep {recorded.kind} (keep={recorded.kind!r})"
+        )
     if not resume:
         raise StoreError(
             f"{path} holds this simulation already (identity {manifest.identity[:8]}); add --resume (resume=True) to "
             "compute what is missing, or choose another directory"
         )
-    for name in ("kind", "traces", "parameters", "layout", "versions", "platform"):
+    for name in ("traces", "parameters", "layout", "versions", "platform"):
         there, now = getattr(recorded, name), getattr(manifest, name)
         if there != now:
             raise StoreError(
@@ -271,22 +258,3 @@ def _differences(one: Manifest, other: Manifest) -> list[str]:
         for name in ("lane_width", "x64", "prng", "initial_params_hash")
         if getattr(one, name) != getattr(other, name)
     ]
-
-
-def _missing(listing: Listing, seeds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Select the seeds that are in no good shard, provided that all files are shards."""
-    for path, reason in listing.damaged.items():
-        if shard.seed_range(path) is None:
-            raise StoreError(reason)
-    return seeds[~np.isin(seeds, listing.seeds)]
-
-
-def _check_disjoint(listing: Listing) -> None:
-    seeds = listing.seeds
-    order = np.argsort(seeds, kind="stable")
-    twice = np.flatnonzero(np.diff(seeds[order]) == 0)
-    if len(twice):
-        ends = np.cumsum([len(good.seeds) for good in listing.shards])
-        holders = np.searchsorted(ends, order[twice[0] : twice[0] + 2], side="right")
-        one, other = (listing.shards[k].path for k in holders)
-        raise StoreError(f"{one} and {other} both hold seed {seeds[order[twice[0]]]}; move one of them away")

@@ -1,4 +1,4 @@
-"""A whole run as one file for other tools."""
+"""A whole run directory as one file for other tools."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import BinaryIO, TypeVar
 
 from jaxor.store import atomic, hdf5
 from jaxor.store.errors import StoreError
+from jaxor.store.population import Population
 from jaxor.store.run import Run, open_run
 from jaxor.store.schema import columns
+from jaxor.store.shard import encode_tally
 
 T = TypeVar("T")
 
 
 def export_netcdf(run_dir: str | Path, target: str | Path) -> None:
-    """Write all runs of a directory, by ascending seed, into one netCDF-4 file with the variables of its shards.
+    """Write all that a directory holds into one netCDF-4 file with the variables of its shards.
 
-    Equal runs give equal bytes, however they were cut into shards; traces and parameters are never in memory at once.
+    Runs are written by ascending seed; counts of runs are added up. Equal runs give equal bytes, however they were cut
+    into shards; traces and parameters are never in memory at once.
 
     Parameters
     ----------
@@ -37,9 +40,12 @@ def export_netcdf(run_dir: str | Path, target: str | Path) -> None:
     run = open_run(run_dir)
     try:
         with atomic.replacing(target) as file:
-            sink = _Sink(file)
-            _write(run, sink)
-            sink.check()
+            if isinstance(run, Population):
+                file.write(encode_tally(run.tally, run.manifest.attributes()))
+            else:
+                sink = _Sink(file)
+                _write(run, sink)
+                sink.check()
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror or error}") from error
 
@@ -49,7 +55,7 @@ def _write(run: Run, sink: _Sink) -> None:
     sizes = {"seed": len(run), "obs": 0 if manifest.traces == "none" else int(run.row_size.sum(dtype="i8"))}
     done = {"seed": 0, "obs": 0}
     with hdf5.create(sink) as output:
-        hdf5.define(output, manifest.variables, sizes, manifest.floats, run.param_names, manifest.attributes())
+        hdf5.define(output, manifest.variables, sizes, manifest.floats, manifest.attributes(), run.param_names)
         for block in run.blocks():
             ends = dict(done)
             for name, array in columns(block).items():

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from jaxor.store.errors import StoreError
-from jaxor.store.schema import PARAM, SCHEMA, STRLEN, VARIABLES, Attributes, Variable, characters, stored
+from jaxor.store.schema import PARAM, SCHEMA, STRLEN, Attributes, Variable, characters
 
 # Compressors and checksums that every build of HDF5 has, and the only ones that are read.
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
@@ -35,11 +35,11 @@ def create(target: Any) -> File:
 
 def define(
     file: File,
-    names: Collection[str],
+    variables: Mapping[str, Variable],
     sizes: Mapping[str, int],
     floats: np.dtype[Any],
-    param_names: tuple[str, ...],
     attributes: Attributes,
+    param_names: tuple[str, ...] = (),
 ) -> None:
     """Lay out variables, dimensions and attributes; the values are still to be written.
 
@@ -47,17 +47,16 @@ def define(
     ----------
     file : File
         From `create`, empty.
-    names : collection of str
-        Variables, in order.
+    variables : mapping
+        In order.
     sizes : mapping
-        Lengths of the dimensions ``seed`` and ``obs``.
+        Lengths of the dimensions other than ``param``.
     floats : dtype
-    param_names : tuple of str
-        Written if one of the variables has the dimension ``param``.
     attributes : mapping
         Of the file.
+    param_names : tuple of str
+        Written if one of the variables has the dimension ``param``.
     """
-    variables = {name: VARIABLES[name] for name in names}
     used = {dim for variable in variables.values() for dim in variable.dims}
     sizes = {dim: size for dim, size in sizes.items() if dim in used}
     _annotate(file, attributes)
@@ -69,7 +68,7 @@ def define(
         dataset = _dataset(file, "param", spelled.shape, spelled.dtype)
         dataset[...] = spelled
         _annotate(dataset, PARAM.attributes)
-        variables |= {"param": PARAM}
+        variables = {**variables, "param": PARAM}
         sizes |= dict(zip(PARAM.dims, spelled.shape, strict=True))
     _connect(file, variables, sizes)
 
@@ -108,8 +107,16 @@ def _annotate(target: Any, attributes: Attributes) -> None:
 
 
 @contextmanager
-def reading(source: bytes | Path) -> Iterator[File]:
+def reading(source: bytes | Path, variables: Mapping[str, Variable], required: Collection[str]) -> Iterator[File]:
     """Open a finished file after a look at what it declares; nothing in it is followed or executed.
+
+    Parameters
+    ----------
+    source : bytes or Path
+    variables : mapping
+        What may be in it.
+    required : collection of str
+        What must be in it.
 
     Raises
     ------
@@ -121,34 +128,34 @@ def reading(source: bytes | Path) -> Iterator[File]:
         size = source.stat().st_size if isinstance(source, Path) else len(source)
         # Nobody writes to a finished file, so no lock is needed; not every file system has them.
         with h5py.File(source if isinstance(source, Path) else BytesIO(source), "r", locking=False) as file:
-            _check(file, name, size)
+            _check(file, name, size, variables, required)
             yield file
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises for a damaged file
         raise StoreError(f"{name} cannot be read as a file of jaxor: {error}") from error
 
 
-def _check(file: File, name: str, size: int) -> None:
+def _check(file: File, name: str, size: int, variables: Mapping[str, Variable], required: Collection[str]) -> None:
     schema = int(file.attrs["jaxor_schema"])
     if schema > SCHEMA:
         raise StoreError(
             f"{name} was written by a newer jaxor (format {schema}, this one reads {SCHEMA}); upgrade jaxor"
         )
+    known = {*variables, *(dim for variable in variables.values() for dim in variable.dims), STRLEN}
     for item in file:
-        if refusal := _refusal(file, item, size):
+        refusal = "is unknown" if item not in known else _refusal(file, item, size)
+        if refusal:
             raise StoreError(f"{name} is refused: {item!r} {refusal}, which jaxor never writes")
-    if lacking := [item for item in stored("none", "none") if item not in file]:
+    if lacking := [item for item in required if item not in file]:
         raise StoreError(f"{name} is refused: it lacks {', '.join(lacking)}")
     sizes: dict[str, int] = {}
-    for item in file.keys() & VARIABLES.keys():
-        for dim, length in zip(VARIABLES[item].dims, file[item].shape, strict=True):
+    for item in file.keys() & variables.keys():
+        for dim, length in zip(variables[item].dims, file[item].shape, strict=True):
             if sizes.setdefault(dim, length) != length:
                 raise StoreError(f"{name} is refused: {item!r} does not fit the other arrays along {dim!r}")
 
 
 def _refusal(file: File, item: str, size: int) -> str | None:
     """Why something in a file must not be read, if so; links are looked at before they are followed."""
-    if item not in VARIABLES and item not in ("param", "obs", STRLEN):
-        return "is unknown"
     if not isinstance(file.get(item, getlink=True), h5py.HardLink):
         return "is a link to elsewhere"
     dataset = file[item]

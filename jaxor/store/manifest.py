@@ -7,17 +7,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from itertools import chain
 from types import NoneType
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
+from jaxor.engine.seeds import Ranges, union
 from jaxor.store.errors import StoreError
-from jaxor.store.schema import CONVENTIONS, SCHEMA, VARIABLES, Variable, stored
-
-Ranges = tuple[tuple[int, int], ...]
+from jaxor.store.schema import CONVENTIONS, COUNTS, SCHEMA, VARIABLES, Variable, stored
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,8 @@ class Manifest:
     ----------
     experiment : dict
         As `Experiment.to_dict` gives it.
-    seeds : tuple of (start, stop)
-        Seeds asked for: ascending ranges that neither overlap nor touch.
+    seeds : Ranges
+        Seeds asked for. With an `until` rule those that it has led to so far.
     lane_width : int
     x64 : bool
     traces : str
@@ -50,6 +47,8 @@ class Manifest:
         Of the initial parameters that were given instead of drawn.
     kind : str
         ``"runs"`` or ``"statistics"``.
+    until : str or None
+        Rule by which it ends, in place of seeds asked for; the last one, if there were several.
     schema : int
         Version of the format.
     extra : dict
@@ -69,6 +68,7 @@ class Manifest:
     param_names: tuple[str, ...]
     initial_params_hash: str | None = None
     kind: str = "runs"
+    until: str | None = None
     schema: int = SCHEMA
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ class Manifest:
         return {
             "Conventions": CONVENTIONS,
             "jaxor_schema": self.schema,
-            "title": f"{self.experiment['name']}: training runs by seed",
+            "title": f"{self.experiment['name']}: {_TITLES[self.kind]}",
             "source": ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items())),
             "experiment": json.dumps(self.experiment, sort_keys=True),
             "identity": self.identity,
@@ -89,7 +89,9 @@ class Manifest:
 
     @property
     def variables(self) -> dict[str, Variable]:
-        """What is stored of every run, in the order of the files."""
+        """What is stored, in the order of the files."""
+        if self.kind == "statistics":
+            return dict(COUNTS)
         return {name: VARIABLES[name] for name in stored(self.traces, self.parameters)}
 
     @property
@@ -104,9 +106,9 @@ class Manifest:
         fixed = json.dumps({name: getattr(self, name) for name in names}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(fixed.encode()).hexdigest()
 
-    def with_seeds(self, more: Ranges) -> Manifest:
-        """Return the same simulation, asked for these seeds too."""
-        return replace(self, seeds=union(self.seeds, more))
+    def with_seeds(self, seeds: Ranges, until: str | None = None) -> Manifest:
+        """Return the same simulation, asked for these seeds too, or to go on until a rule holds."""
+        return replace(self, seeds=union(self.seeds, seeds), until=until or self.until)
 
     def to_json(self) -> str:
         """Return it as text, the same for equal manifests."""
@@ -137,6 +139,7 @@ class Manifest:
 
     @classmethod
     def _checked(cls, values: dict[str, Any]) -> Manifest:
+        values = {"until": None} | values  # older manifests have none
         if missing := sorted(_VALID.keys() - values.keys()):
             raise StoreError(f"the manifest lacks {', '.join(missing)}; restore what the simulation wrote")
         for name, valid in _VALID.items():
@@ -149,6 +152,9 @@ class Manifest:
         if manifest.identity != values["identity"]:
             raise StoreError("the manifest was edited: its identity is not that of its contents; undo the change")
         return manifest
+
+
+_TITLES = {"runs": "training runs by seed", "statistics": "counts of training runs"}
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:
@@ -173,81 +179,8 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "platform": _is(dict),
     "param_names": lambda value: isinstance(value, list) and all(map(_is(str), value)),
     "initial_params_hash": _is(str, NoneType),
-    "kind": _is(str),
+    "kind": lambda value: isinstance(value, str) and value in _TITLES,
+    "until": _is(str, NoneType),
     "schema": _is(int),
 }
 """Every key that `to_json` writes, with what a reader can use."""
-
-
-MAX_SEED = 2**32 - 1
-"""Keys are made of seeds as 32-bit numbers."""
-
-
-def check_seeds(seeds: range | ArrayLike) -> NDArray[np.int64]:
-    """Seeds as the user lists them, in that order.
-
-    Raises
-    ------
-    ValueError
-        Not a list of different whole numbers from 0 to 2^32 - 1.
-    """
-    if isinstance(seeds, range) and seeds:
-        ends = min(seeds[0], seeds[-1]), max(seeds[0], seeds[-1])
-    else:
-        array = np.asarray(seeds)
-        if array.shape == (0,):
-            return np.empty(0, np.int64)
-        if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise ValueError(f"seeds must be a number or a list of whole numbers, got {seeds!r:.60}")
-        ends = int(array.min()), int(array.max())
-    if ends[0] < 0 or ends[1] > MAX_SEED:
-        raise ValueError(f"seeds must be between 0 and 2^32 - 1, got {ends[0]} to {ends[1]}")
-    if isinstance(seeds, range):
-        return np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
-    ordered = np.sort(ids := np.asarray(seeds).astype(np.int64))
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(twice):
-        raise ValueError(f"seeds must differ, but {twice[0]} is given more than once")
-    return ids
-
-
-def compress(seeds: NDArray[np.integer[Any]]) -> Ranges:
-    """Turn seeds, in any order, into ascending ranges.
-
-    Examples
-    --------
-    >>> compress(np.array([7, 0, 1, 2, 8]))
-    ((0, 3), (7, 9))
-    """
-    ordered = np.sort(seeds)  # np.unique takes 8 s for 10 million
-    first = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 2) > 1)
-    last = np.append(first[1:], len(ordered))[: len(first)] - 1
-    return tuple(zip(ordered[first].tolist(), (ordered[last] + 1).tolist(), strict=True))
-
-
-def expand(ranges: Ranges) -> NDArray[np.int64]:
-    """List the seeds in the ranges, ascending.
-
-    Examples
-    --------
-    >>> expand(((0, 3), (7, 9)))
-    array([0, 1, 2, 7, 8])
-    """
-    return np.concatenate([np.empty(0, np.int64), *(np.arange(start, stop) for start, stop in ranges)])
-
-
-def union(*ranges: Ranges) -> Ranges:
-    """Merge several sets of ranges.
-
-    Examples
-    --------
-    >>> union(((0, 3), (7, 9)), ((3, 5), (8, 10)))
-    ((0, 5), (7, 10))
-    """
-    merged: list[tuple[int, int]] = []
-    for start, stop in sorted(chain(*ranges)):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
-        else:
-            merged.append((start, stop))
-    return tuple(merged)

@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxor.engine.block import Block, Floats
+from jaxor.engine.seeds import check_seeds
 from jaxor.engine.status import Status
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError, TraceNotStored
-from jaxor.store.manifest import Manifest, check_seeds
+from jaxor.store.manifest import Manifest
+from jaxor.store.population import read_population
 from jaxor.store.schema import PARAM, columns
 from jaxor.store.sources import Memory, Shards, Source, find
 
@@ -266,7 +268,7 @@ class Run:
         return [*np.flatnonzero(np.diff(block, prepend=-1)).tolist(), len(self)]
 
 
-def open_run(path: str | Path, seeds: ArrayLike | None = None, experiment: Experiment | None = None) -> Run:
+def open_run(path: str | Path, seeds: ArrayLike | None = None, experiment: Experiment | None = None) -> Run | Any:
     """Open a run directory; every file in it is checked, arrays are read when asked for.
 
     Parameters
@@ -275,18 +277,26 @@ def open_run(path: str | Path, seeds: ArrayLike | None = None, experiment: Exper
     seeds : (n,) array_like of int, optional
         Which runs, in which order; all of them, ascending, if left out.
     experiment : Experiment, optional
-        Needed if it cannot be made again from what is stored.
+        Needed if it cannot be made again.
+
+    Returns
+    -------
+    Run, or Population if only statistics were kept
 
     Raises
     ------
     StoreError
-        If it is not a run directory, or a file in it is foreign or damaged.
+        It is not a run directory, or a file in it is foreign or damaged.
     KeyError
-        If one of the seeds is not stored.
+        One of the seeds is not stored.
     ValueError
-        If `seeds` are not different whole numbers.
+        `seeds` are not different whole numbers, or only statistics were kept.
     """
     directory = RunDirectory.open(path)
+    if directory.manifest.kind == "statistics":
+        if seeds is not None:
+            raise ValueError(f"{path} holds statistics and no single runs; open it without seeds")
+        return read_population(directory, experiment=experiment)
     wanted = None if seeds is None else check_seeds(seeds)
     source = Shards(directory.manifest, directory.shards(), wanted)
     return Run(directory.manifest, source, directory.path, experiment)

@@ -1,8 +1,8 @@
-"""The variables of a stored run: one table that shards, exports and `Run.to_xarray` share."""
+"""The variables of stored runs and of their counts: the tables that shards, exports and `to_xarray` share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Block, Traces
+from jaxor.engine.seeds import ranges_of
 from jaxor.engine.status import Status
+from jaxor.engine.tally import GROUPS, Histogram, Tally, loss_bin, loss_of
 
 SCHEMA = 1
 """Version of the format of manifests and files. Readers accept their own and older ones."""
@@ -25,12 +27,12 @@ Attributes = Mapping[str, str | int | float | NDArray[Any]]
 
 @dataclass(frozen=True)
 class Variable:
-    """One quantity of the runs.
+    """One quantity.
 
     Attributes
     ----------
     dims : tuple of str
-        Of ``seed``, ``obs`` (the recorded steps of all runs, one run after the other) and ``param``.
+        For runs of ``seed``, ``obs`` (the recorded steps of all runs, one run after the other) and ``param``.
     dtype : str or None
         None is the float type of the simulation.
     attributes : mapping
@@ -50,17 +52,17 @@ def _number(long_name: str) -> dict[str, str]:
     return {"long_name": long_name, "units": "1"}
 
 
+def _flags(long_name: str, names: Iterable[str]) -> dict[str, Any]:
+    names = list(names)
+    values = np.arange(len(names), dtype=np.int8)
+    return {"long_name": long_name, "flag_values": values, "flag_meanings": " ".join(names)}
+
+
+_STATUS = _flags("why the run stopped", (status.name.lower() for status in Status))
+
 VARIABLES: Mapping[str, Variable] = {
     "seed": Variable(("seed",), "<i8", {"long_name": "seed of the run"}),
-    "status": Variable(
-        ("seed",),
-        "i1",
-        {
-            "long_name": "why the run stopped",
-            "flag_values": np.array([status.value for status in Status], np.int8),
-            "flag_meanings": " ".join(status.name.lower() for status in Status),
-        },
-    ),
+    "status": Variable(("seed",), "i1", _STATUS),
     "steps": Variable(("seed",), "<i4", _number("steps taken")),
     "epochs": Variable(("seed",), "<i4", _number("epochs begun")),
     "initial_loss": Variable(("seed",), None, _number("loss over the whole task before the first step")),
@@ -75,10 +77,32 @@ VARIABLES: Mapping[str, Variable] = {
     "trace_loss": Variable(("obs",), None, _number("loss before the step")),
     "trace_params": Variable(("obs", "param"), None, _number("parameters after the step")),
 }
-"""Every variable that holds numbers, in the order of the files."""
+"""Every variable of stored runs that holds numbers, in the order of the files."""
 
 PARAM = Variable(("param", STRLEN), "S1", {"long_name": "name of the parameter", "_Encoding": "utf-8"})
 """The coordinate with the names; characters, since that is the one form that every reader turns into strings."""
+
+_BY_GROUP = ("status", "success")
+_BINS = "middle of the bin; losses are in one bin if their float32 start with the same 16 bits"
+
+COUNTS: Mapping[str, Variable] = {
+    "status": Variable(("status",), "i1", _STATUS),
+    "success": Variable(("success",), "i1", _flags("accuracy 1 after the last step", ["no", "yes"])),
+    "epochs": Variable(("epochs",), "<i8", _number("epochs begun")),
+    "initial_loss": Variable(
+        ("initial_loss",), "<f4", _number("loss over the whole task before the first step") | {"comment": _BINS}
+    ),
+    "final_loss": Variable(
+        ("final_loss",), "<f4", _number("loss over the whole task after the last step") | {"comment": _BINS}
+    ),
+    "seed_ranges": Variable(
+        ("range", "bounds"), "<i8", {"long_name": "seeds of the counted runs: the first, and the one after the last"}
+    ),
+    "runs_by_epochs": Variable(("epochs", *_BY_GROUP), "<i8", _number("runs")),
+    "runs_by_initial_loss": Variable(("initial_loss", *_BY_GROUP), "<i8", _number("runs")),
+    "runs_by_final_loss": Variable(("final_loss", *_BY_GROUP), "<i8", _number("runs")),
+}
+"""Every variable of stored counts, in the order of the files: coordinates first."""
 
 _TRACES = {"row_size": "row_size", "trace_step": "step", "trace_loss": "loss", "trace_params": "params"}
 
@@ -96,6 +120,45 @@ def block_of(arrays: Mapping[str, NDArray[Any]]) -> Block:
     traces: dict[str, Any] = {field: arrays.get(name) for name, field in _TRACES.items()}
     runs: dict[str, Any] = {name: arrays.get(name) for name in VARIABLES if name not in _TRACES and name != "seed"}
     return Block(seeds=arrays["seed"], traces=Traces(**traces) if "row_size" in arrays else None, **runs)
+
+
+def counts(tally: Tally) -> dict[str, NDArray[Any]]:
+    """Name the arrays of a tally as the files do, in their order."""
+    return {
+        "status": np.arange(GROUPS[0], dtype=np.int8),
+        "success": np.arange(GROUPS[1], dtype=np.int8),
+        "epochs": tally.epochs.values,
+        "initial_loss": loss_of(tally.initial_loss.values),
+        "final_loss": loss_of(tally.final_loss.values),
+        "seed_ranges": np.array(tally.seeds, np.int64).reshape(-1, 2),
+        "runs_by_epochs": tally.epochs.counts,
+        "runs_by_initial_loss": tally.initial_loss.counts,
+        "runs_by_final_loss": tally.final_loss.counts,
+    }
+
+
+def tally_of(arrays: Mapping[str, NDArray[Any]]) -> Tally:
+    """Put `counts` together again.
+
+    Raises
+    ------
+    ValueError
+        They are not of one set of runs.
+    """
+    tally = Tally(
+        ranges_of(arrays["seed_ranges"]),
+        Histogram(arrays["epochs"], arrays["runs_by_epochs"]),
+        *(
+            Histogram(loss_bin(arrays[name]).astype(np.int64), arrays[f"runs_by_{name}"])
+            for name in ("initial_loss", "final_loss")
+        ),
+    )
+    for histogram in (tally.epochs, tally.initial_loss, tally.final_loss):
+        if np.any(np.diff(histogram.values) < 1):
+            raise ValueError("its values do not ascend")
+        if np.any(histogram.counts < 0) or histogram.counts.sum() != len(tally):
+            raise ValueError("its counts are not those of its seeds")
+    return tally
 
 
 def stored(traces: str, parameters: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""One shard: an immutable file with whole runs, whose name says which and what its content hashes to."""
+"""One shard: an immutable file with runs or a tally of them; its name says of which seeds and what it hashes to."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Block
+from jaxor.engine.seeds import Ranges, compress, ranges_of
+from jaxor.engine.tally import Tally
 from jaxor.store import hdf5
 from jaxor.store.errors import StoreError
-from jaxor.store.schema import VARIABLES, Attributes, block_of, columns
+from jaxor.store.manifest import Manifest
+from jaxor.store.schema import COUNTS, VARIABLES, Attributes, block_of, columns, counts, stored, tally_of
 
+_REQUIRED = stored("none", "none")
 _NAME = re.compile(r"s([0-9]{12,})-([0-9]{12,})\.([0-9a-f]{16})\.h5")
 
 
@@ -43,10 +47,42 @@ def encode(block: Block, param_names: tuple[str, ...], attributes: Attributes) -
     sizes = {"seed": len(block), "obs": 0 if block.traces is None else len(block.traces.step)}
     data = BytesIO()
     with hdf5.create(data) as file:
-        hdf5.define(file, arrays, sizes, block.final_loss.dtype, param_names, attributes)
+        variables = {name: VARIABLES[name] for name in arrays}
+        hdf5.define(file, variables, sizes, block.final_loss.dtype, attributes, param_names)
         for name, array in arrays.items():
             file[name][...] = array
     return data.getvalue()
+
+
+def encode_tally(tally: Tally, attributes: Attributes) -> bytes:
+    """Turn counts of runs into the bytes of a shard; equal tallies give equal bytes."""
+    arrays = counts(tally)
+    sizes = {dim: n for name, array in arrays.items() for dim, n in zip(COUNTS[name].dims, array.shape, strict=True)}
+    data = BytesIO()
+    with hdf5.create(data) as file:
+        hdf5.define(file, COUNTS, sizes, np.dtype(np.float32), attributes)
+        for name, array in arrays.items():
+            file[name][...] = array
+    return data.getvalue()
+
+
+def seal(finished: Block | Tally, manifest: Manifest) -> bytes:
+    """Turn finished runs, or counts of them, into the bytes of a shard of their simulation."""
+    if isinstance(finished, Tally):
+        return encode_tally(finished, manifest.attributes())
+    return encode(finished, manifest.param_names, manifest.attributes())
+
+
+def decode_tally(source: bytes | Path) -> Tally:
+    """Read the counts in a shard.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged or not a shard of statistics.
+    """
+    with hdf5.reading(source, COUNTS, COUNTS) as file:
+        return tally_of({name: file[name][...] for name in COUNTS})
 
 
 def decode(source: bytes | Path, rows: slice = slice(None)) -> Block:
@@ -57,7 +93,7 @@ def decode(source: bytes | Path, rows: slice = slice(None)) -> Block:
     StoreError
         If the file is damaged or not a shard.
     """
-    with hdf5.reading(source) as file:
+    with hdf5.reading(source, VARIABLES, _REQUIRED) as file:
         arrays = {name: file[name][rows] for name in _stored(file, "seed")}
         if "row_size" in arrays:
             start = int(np.sum(file["row_size"][: rows.start or 0], dtype=np.int64))
@@ -76,19 +112,19 @@ def read(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
     StoreError
         If the file is damaged, not a shard, or lacks one of them.
     """
-    with hdf5.reading(path) as file:
+    with hdf5.reading(path, VARIABLES, _REQUIRED) as file:
         return [file[name][...] for name in names]
 
 
-def shard_name(seeds: NDArray[np.int64], data: bytes) -> str:
+def shard_name(seeds: Ranges, data: bytes) -> str:
     """Name a shard: lowest and highest seed, and the beginning of the SHA-256 of its bytes.
 
     Examples
     --------
-    >>> shard_name(np.array([0, 7, 999]), b"...")
+    >>> shard_name(((0, 1), (7, 1000)), b"...")
     's000000000000-000000000999.ab5df625bc76dbd4.h5'
     """
-    return f"s{seeds.min():012d}-{seeds.max():012d}.{hashlib.sha256(data).hexdigest()[:16]}.h5"
+    return f"s{seeds[0][0]:012d}-{seeds[-1][1] - 1:012d}.{hashlib.sha256(data).hexdigest()[:16]}.h5"
 
 
 def seed_range(path: Path) -> tuple[int, int] | None:
@@ -103,13 +139,19 @@ def seed_range(path: Path) -> tuple[int, int] | None:
     return match and (int(match[1]), int(match[2]))
 
 
-def verify(path: Path, identity: str) -> NDArray[np.int64]:
+def verify(path: Path, identity: str, kind: str = "runs") -> Ranges:
     """Check a shard's name, hash and simulation.
+
+    Parameters
+    ----------
+    path : Path
+    identity : str
+        Of the simulation.
+    kind : {"runs", "statistics"}
 
     Returns
     -------
-    seeds : (n,) int64
-        Ascending.
+    seeds : Ranges
 
     Raises
     ------
@@ -129,13 +171,20 @@ def verify(path: Path, identity: str) -> NDArray[np.int64]:
             f"{path} is damaged: its content does not match the hash in its name; resume the simulation to compute "
             "its runs again"
         )
-    with hdf5.reading(path) as file:
+    with hdf5.reading(path, *((VARIABLES, _REQUIRED) if kind == "runs" else (COUNTS, COUNTS))) as file:
         if bytes(file.attrs["identity"]) != identity.encode():
             raise StoreError(f"{path} belongs to another simulation; move it out of the run directory")
-        seeds = file["seed"][...]
-    if seed_range(path) != (*seeds[:1], *seeds[-1:]) or np.any(np.diff(seeds) <= 0):
+        seeds = _seeds(file, kind)
+    if not seeds or (seeds[0][0], seeds[-1][1] - 1) != seed_range(path):
         raise StoreError(f"{path} was renamed: it does not hold the seeds in its name; give it its old name")
     return seeds
+
+
+def _seeds(file: hdf5.File, kind: str) -> Ranges:
+    if kind == "runs":
+        seeds = file["seed"][...]
+        return compress(seeds) if np.all(np.diff(seeds) > 0) else ()
+    return ranges_of(file["seed_ranges"][...])
 
 
 def _stored(file: hdf5.File, dim: str) -> list[str]:

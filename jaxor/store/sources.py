@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Block, concatenate
-from jaxor.store.directory import Shard
+from jaxor.engine.seeds import expand, number
+from jaxor.store.listing import Shard
 from jaxor.store.manifest import Manifest
 from jaxor.store.schema import block_of, columns
 from jaxor.store.shard import decode, read
@@ -67,10 +68,10 @@ class Shards:
         self._variables = manifest.variables
         self._empty = _empty(manifest)
         self._paths = [shard.path for shard in shards]
-        self._ends = np.cumsum([len(shard.seeds) for shard in shards], dtype=np.int64)
+        self._ends = np.cumsum([number(shard.seeds) for shard in shards], dtype=np.int64)
         self._columns: dict[str, NDArray[Any]] = {}
         # Runs are numbered as they lie in the shards, one shard after the other; _order says how they are wanted.
-        as_they_lie = np.concatenate([self._empty.seeds, *(shard.seeds for shard in shards)])
+        as_they_lie = np.concatenate([self._empty.seeds, *(expand(shard.seeds) for shard in shards)])
         self._order = np.argsort(as_they_lie, kind="stable")
         if seeds is not None:
             self._order = self._order[find(as_they_lie[self._order], seeds)]

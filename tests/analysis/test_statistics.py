@@ -3,19 +3,17 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
-from hypothesis import given
-from hypothesis import strategies as st
 
-from jaxor.analysis.statistics import Interval, Losses, Quantiles, Share, quantiles, summary, wilson
+from jaxor.analysis.statistics import Losses, PopulationSummary, success_by_initial_loss, summary
 from jaxor.engine.status import Status
+from jaxor.engine.tally import Tally, loss_bin
+from jaxor.estimates import Quantiles, Share, wilson
 from jaxor.store.run import Run
-
-HUGE = np.finfo(np.float64).max
 
 
 @dataclass
@@ -39,48 +37,6 @@ class Runs:
 def summed(**arrays: Any):
     run: Any = Runs(**arrays)
     return summary(run)
-
-
-def test_wilson_of_the_textbook_cases():
-    low, high = wilson(29, 50)
-    assert (round(low, 4), round(high, 4)) == (0.4423, 0.7062)
-    # At the ends the interval has a closed form: [0, z^2 / (n + z^2)].
-    z = statistics.NormalDist().inv_cdf(0.975)
-    assert wilson(0, 10).low == 0 and wilson(0, 10).high == pytest.approx(z**2 / (10 + z**2))
-    assert wilson(10, 10).high == 1 and wilson(10, 10).low == pytest.approx(10 / (10 + z**2))
-    assert wilson(0, 0) == Interval(0.0, 1.0)
-
-
-@given(
-    st.integers(1, 10**9).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.5, 0.9, 0.95])
-)
-def test_wilson_agrees_with_scipy(trials: tuple[int, int], confidence: float):
-    expected = scipy.stats.binomtest(*trials).proportion_ci(confidence, "wilson")
-    found = wilson(*trials, confidence)
-    assert found == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-12)
-    assert 0 <= found.low <= trials[0] / trials[1] <= found.high <= 1
-
-
-@pytest.mark.parametrize("arguments", [(-1, 10), (11, 10), (1, 10, 0.0), (1, 10, 1.0), (1, 10, 95)])
-def test_wilson_refuses_impossible_numbers(arguments: tuple[Any, ...]):
-    with pytest.raises(ValueError, match="must be between 0 and"):
-        wilson(*arguments)
-
-
-@given(st.lists(st.floats(0, 1e12), min_size=2, max_size=50))
-def test_quantiles_agree_with_the_standard_library(values: list[float]):
-    found = quantiles(values)
-    assert found is not None
-    q25, q50, q75 = statistics.quantiles(values, method="inclusive")
-    assert found == pytest.approx((min(values), q25, q50, q75, max(values), statistics.fmean(values)))
-
-
-def test_quantiles_of_few_and_of_huge_values():
-    assert quantiles([]) is None
-    assert quantiles(np.array([7], np.int32)) == Quantiles(7, 7, 7, 7, 7, 7)
-    assert quantiles([HUGE, HUGE]) == Quantiles(HUGE, HUGE, HUGE, HUGE, HUGE, HUGE)
-    large = np.full(3, np.finfo(np.float32).max)
-    assert quantiles(large) == Quantiles(*[float(large[0])] * 6)
 
 
 def test_losses_that_are_not_finite_are_counted_and_left_out():
@@ -120,6 +76,46 @@ def test_summary_of_a_simulation(simulated: Run):
     assert figures.status[Status.CONVERGED] == len(converged) and 0 < len(converged) < len(simulated)
     assert figures.epochs_converged and figures.epochs_converged.q50 == statistics.median(converged)
     assert figures.success.count == sum(accuracy == 1 for accuracy in simulated.final_accuracy.tolist())
+
+
+def test_summary_of_counts_is_that_of_the_runs(simulated: Run):
+    import jaxor
+
+    counted = summary(jaxor.simulate("relu1_normal", seeds=101, keep="statistics"))
+    runs = summary(simulated)
+    assert isinstance(counted, PopulationSummary)
+    for name in ("seeds", "status", "success", "epochs", "epochs_converged", "censored"):
+        assert getattr(counted, name) == getattr(runs, name)
+    for ours, theirs in ((counted.initial_loss, runs.initial_loss), (counted.final_loss, runs.final_loss)):
+        assert ours.nonfinite == theirs.nonfinite
+        assert ours.quantiles == pytest.approx(theirs.quantiles, rel=1 / 256)
+    table = counted.to_dict()
+    assert table.keys() >= runs.to_dict().keys()
+    assert table["until"] is None and set(table["success_sequence"]) == {"low", "high"}
+    json.dumps(table, allow_nan=False)
+
+
+def test_success_by_initial_loss_is_in_tenths():
+    import jaxor
+
+    run = jaxor.simulate("relu1_normal", seeds=2000, traces="none")
+    population = jaxor.simulate("relu1_normal", seeds=2000, keep="statistics")
+    groups = success_by_initial_loss(population)
+    assert len(groups) == 10 and sum(group.runs for group in groups) == 2000
+    assert all(one.high < other.low for one, other in pairwise(groups))
+    bins = loss_bin(run.initial_loss)
+    for group in groups:
+        inside = (bins >= loss_bin(group.low)) & (bins <= loss_bin(group.high))
+        assert abs(group.runs - 200) < 40 and group.runs == inside.sum()
+        assert group.success == Share.of(int((run.final_accuracy[inside] == 1).sum()), group.runs)
+
+
+def test_counts_of_no_runs_are_json():
+    from jaxor.store.population import Population
+    from tests.store.samples import manifest
+
+    table = summary(Population(manifest((), kind="statistics"), Tally.empty())).to_dict()
+    assert json.loads(json.dumps(table, allow_nan=False))["success_by_initial_loss"] == []
 
 
 @pytest.fixture

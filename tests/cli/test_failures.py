@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 import jaxor
+from jaxor.store.directory import RunDirectory
+from jaxor.store.population import read_population
 from tests.cli.conftest import Call, Process
 
 TOML = """
@@ -96,6 +99,12 @@ def test_bad_seeds(call: Call, seeds: str, sentence: str):
         (["--parameters", "some"], "'some' is not one of"),
         (["--lane-width", "0"], "the lane width must be a multiple of 16 up to 2^20, got 0"),
         (["--devices", "0"], "--devices"),
+        (["--keep", "everything"], "'everything' is not one of"),
+        (["--keep", "statistics", "--traces", "all"], "statistics keep no traces; leave out --traces"),
+        (["--keep", "statistics", "--parameters", "final"], "statistics keep no parameters; leave out --parameters"),
+        (["--until", "halfwidth(success)<=0.01"], "until goes with statistics only; add --keep statistics"),
+        (["--keep", "statistics", "--until", "soon"], "must be of the form halfwidth(success)<=0.001, got 'soon'"),
+        (["--keep", "statistics", "--until", "halfwidth(success)<=7"], "between 0 and 0.5, got 7"),
     ],
 )
 def test_bad_options(call: Call, arguments: list[str], sentence: str):
@@ -141,6 +150,19 @@ def test_another_simulation_is_left_alone(call: Call):
 def test_the_same_simulation_asks_for_resume(call: Call):
     assert call("simulate", "--seeds", 5, "--out", "run").exit_code == 0
     assert "add --resume" in refused(call, 1, "--seeds", 50, "--out", "run")
+
+
+def test_runs_and_statistics_are_kept_apart(call: Call):
+    for kept, other in (("runs", "statistics"), ("statistics", "runs")):
+        assert call("simulate", "--seeds", 5, "--out", kept, "--keep", kept).exit_code == 0
+        for resume in ([], ["--resume"]):
+            said = refused(call, 1, "--seeds", 5, "--out", kept, "--keep", other, *resume)
+            assert f"holds {kept} of this simulation, not {other}; choose another directory" in said
+
+
+def test_a_rule_for_other_seeds_than_the_first(call: Call):
+    said = refused(call, 2, "--seeds", "5:9", "--keep", "statistics", "--until", "halfwidth(success)<=0.1")
+    assert "start at 0" in said
 
 
 def test_a_directory_that_cannot_be(call: Call, tmp_path):
@@ -214,6 +236,35 @@ def test_interrupted_then_resumed_is_as_if_uninterrupted(
     assert arguments == [*MANY, "--devices", devices, "--out", "run", "--resume"]
     assert call(*arguments, "--devices", 1, "--json").exit_code == 0
     assert_equal(jaxor.open_run("run"), whole)
+
+
+@pytest.mark.parametrize(
+    "asked", [["--seeds", "3000"], ["--until", "halfwidth(success)<=0.05"]], ids=["seeds", "until"]
+)
+def test_interrupted_statistics_go_on(call: Call, process: Process, asked: list[str]):
+    options = [
+        "relu1_normal",
+        "--set",
+        "max_epochs=2000000",
+        "--lane-width",
+        "64",
+        "--keep",
+        "statistics",
+        "--devices",
+        "2",
+    ]
+    command = process("simulate", *asked, *options, "--out", "run", first=INTERRUPT)
+    printed, said = command.communicate(timeout=60)
+    assert (command.returncode, printed) == (130, "")
+    safe = len(jaxor.open_run("run"))
+    of = " of 3,000" if "--seeds" in asked else ""
+    assert safe and said.startswith(f"Error: interrupted; {safe:,}{of} runs are safe in run; go on with: ")
+    going_on = json.loads(call(*again(said), "--devices", 1, "--json").stdout)
+    whole = json.loads(call("simulate", *asked, *options, "--devices", 1, "--out", "whole", "--json").stdout)
+    one, other = (read_population(RunDirectory.open(name)) for name in ("run", "whole"))
+    assert one.tally == other.tally
+    speed = ("path", "runs_per_s", "runs_per_s_with_compile", "wall_s", "bytes")
+    assert all(going_on[name] == whole[name] for name in whole.keys() - speed)
 
 
 def test_sigterm_is_like_ctrl_c(call: Call, process: Process, whole: jaxor.Run):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import jaxor
-from jaxor.analysis.statistics import Losses, Quantiles, Share, Summary, wilson
+from jaxor.analysis.statistics import Losses, Summary
 from jaxor.engine.status import Status
+from jaxor.estimates import Quantiles, Share, wilson
 from jaxor.report.tables import summary_table
 from tests.cli.conftest import Call, Process
 

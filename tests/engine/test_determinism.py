@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import jaxor
-from jaxor import Experiment, Status, get_experiment, simulation, workers
+from jaxor import Experiment, Status, compute, get_experiment, simulation, work, workers
 from jaxor.engine.block import Block, Traces, concatenate
 from jaxor.engine.recording import Recording
 from jaxor.engine.simulate import Worker
@@ -28,7 +28,7 @@ KINDS = ["all", "loss", "none", "every=7"]
 
 def worker(name: str) -> Worker:
     """The one that `jaxor.simulate` uses too, with what it has compiled."""
-    return simulation._worker(get_experiment(name), LANES, False)
+    return compute._worker(get_experiment(name), LANES, False)
 
 
 @cache
@@ -163,7 +163,7 @@ def test_extended_by_more_seeds(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_one_process_and_two(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "SMALL_JOB", 0)
+    monkeypatch.setattr(work, "SMALL_JOB", 0)
     asked: list[int] = []
     monkeypatch.setattr(workers, "pool", lambda size, pool=workers.pool: asked.append(size) or pool(size))
     for devices in (1, 2):
@@ -216,7 +216,7 @@ def digits() -> Experiment:
 
 
 def wide() -> Worker:
-    return simulation._worker(digits(), WIDE_LANES, False)
+    return compute._worker(digits(), WIDE_LANES, False)
 
 
 @cache
@@ -246,7 +246,7 @@ def test_wide_shuffled_and_in_two_halves() -> None:
 
 @pytest.mark.slow
 def test_wide_in_one_process_and_two_and_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "SMALL_JOB", 0)
+    monkeypatch.setattr(work, "SMALL_JOB", 0)
     job = simulation.prepare(digits(), 64, lane_width=WIDE_LANES)
     job = dataclasses.replace(job, plan=dataclasses.replace(job.plan, block_seeds=32))
     expected = as_recorded(wide_computed(), "loss")

@@ -14,9 +14,9 @@ import jaxor
 from jaxor import Experiment, Model, Task, get_experiment
 from jaxor.engine.keys import BATCH, INIT, NOISE, run_key, stream
 from jaxor.engine.recording import Recording
+from jaxor.engine.seeds import MAX_SEED
 from jaxor.engine.simulate import Worker
 from jaxor.experiments.model import Aux, Params, State
-from jaxor.store.manifest import MAX_SEED
 
 # Initial weights of abs1_normal. They are part of what a seed means, so they may never change: neither by a change in
 # jaxor nor by one in JAX's generator.

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.testing import assert_array_equal
 
 from jaxor.engine.block import Block
-from jaxor.store.manifest import Manifest, compress
+from jaxor.engine.seeds import compress
+from jaxor.store.manifest import Manifest
 from jaxor.store.schema import block_of, columns
 
 

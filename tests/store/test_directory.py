@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from jaxor.engine.seeds import expand
 from jaxor.store import shard
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError
@@ -38,9 +38,9 @@ def test_starts_and_reopens(tmp_path: Path) -> None:
     directory = RunDirectory.open(path)
     assert directory.manifest == manifest(range(9))
     assert [found.path for found in directory.shards()] == shards
-    assert_array_equal(directory.inspect().seeds, range(9))
+    assert directory.inspect().seeds == ((0, 9),)
     for found in directory.shards():
-        assert_equal_blocks(shard.decode(found.path), block(found.seeds))
+        assert_equal_blocks(shard.decode(found.path), block(expand(found.seeds)))
     assert directory.bytes_on_disk() == sum(p.stat().st_size for p in [*shards, path / "manifest.json"])
 
 
@@ -65,7 +65,7 @@ def test_a_missing_or_empty_directory_is_started(tmp_path: Path, resume: bool) -
     (tmp_path / "empty").mkdir()
     for name in ("missing", "empty", "killed"):
         with RunDirectory.create_or_open(tmp_path / name, manifest(), resume) as directory:
-            assert_array_equal(directory.missing(np.arange(10)), range(10))
+            assert directory.missing(((0, 10),)) == ((0, 10),)
         assert sorted(p.name for p in (tmp_path / name).iterdir()) == ["manifest.json", "run.lock", "shards"]
 
 
@@ -81,9 +81,9 @@ def test_resume_extends(tmp_path: Path) -> None:
     start(tmp_path, range(5))
     with RunDirectory.create_or_open(tmp_path, manifest([3, 4, 5, 6, 20]), resume=True) as directory:
         assert directory.manifest.seeds == ((0, 7), (20, 21))
-        assert_array_equal(directory.missing(np.array([20, 3, 6, 5])), [20, 6, 5])
+        assert directory.missing(((3, 4), (5, 7), (20, 21))) == ((5, 7), (20, 21))
         directory.add(block([5, 6, 20]))
-        assert len(directory.missing(np.arange(7))) == 0
+        assert directory.missing(((0, 7),)) == ()
     assert RunDirectory.open(tmp_path).manifest.seeds == ((0, 7), (20, 21))
     assert_array_equal(open_run(tmp_path).seeds, [0, 1, 2, 3, 4, 5, 6, 20])
 
@@ -123,6 +123,15 @@ def test_resume_goes_on_as_it_began(tmp_path: Path, change: dict[str, Any]) -> N
     before = snapshot(tmp_path)
     with pytest.raises(StoreError, match=f"begun with {next(iter(change))} = "):
         RunDirectory.create_or_open(tmp_path, manifest(**change), resume=True)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_runs_and_statistics_are_kept_apart(tmp_path: Path, resume: bool) -> None:
+    start(tmp_path, range(5))
+    before = snapshot(tmp_path)
+    with pytest.raises(StoreError, match=f"{tmp_path} holds runs of this simulation, not statistics; choose another"):
+        RunDirectory.create_or_open(tmp_path, manifest(kind="statistics"), resume)
     assert snapshot(tmp_path) == before
 
 
@@ -263,9 +272,10 @@ def test_damaged_shards_are_computed_again(tmp_path: Path) -> None:
     assert [found.path for found in listing.shards] == [good]
     assert list(listing.damaged) == [bad]
     with RunDirectory.create_or_open(tmp_path, manifest(range(9)), resume=True) as again:
-        missing = again.missing(np.arange(9))
-        assert_array_equal(missing, range(5, 9))
-        assert again.add(block(missing)) == bad
+        missing = again.missing(((0, 9),))
+        assert missing == ((5, 9),)
+        assert again.add(block(expand(missing))) == bad
+        assert [found.path for found in again.shards()] == [good, bad]
     assert [found.path for found in directory.shards()] == [good, bad]
 
 
@@ -288,7 +298,7 @@ def test_foreign_files_are_named(tmp_path: Path, name: str) -> None:
         open_run(tmp_path)
     with RunDirectory.create_or_open(tmp_path, manifest(range(5)), resume=True) as directory:
         with pytest.raises(StoreError, match=f"{foreign} is not a shard"):
-            directory.missing(np.arange(5))
+            directory.missing(((0, 5),))
         assert list(directory.inspect().damaged) == [foreign]
     assert foreign.exists()
 
@@ -298,7 +308,7 @@ def test_shards_of_another_simulation_are_named(tmp_path: Path) -> None:
     (shard_of_other,) = start(tmp_path / "other", range(5, 9), lane_width=2)
     shard_of_other.rename(tmp_path / "one" / "shards" / shard_of_other.name)
     with RunDirectory.create_or_open(tmp_path / "one", manifest(range(9)), resume=True) as directory:
-        assert_array_equal(directory.missing(np.arange(9)), range(5, 9))
+        assert directory.missing(((0, 9),)) == ((5, 9),)
         with pytest.raises(StoreError, match="another simulation"):
             directory.shards()
 
@@ -306,7 +316,7 @@ def test_shards_of_another_simulation_are_named(tmp_path: Path) -> None:
 def test_a_seed_in_two_shards_names_both(tmp_path: Path) -> None:
     one, other = start(tmp_path, [0, 2, 4], [1, 4, 9])
     directory = RunDirectory.open(tmp_path)
-    for look in (directory.inspect, directory.shards, lambda: directory.missing(np.arange(3))):
+    for look in (directory.inspect, directory.shards, lambda: directory.missing(((0, 3),))):
         with pytest.raises(StoreError, match=f"{one} and {other} both hold seed 4"):
             look()
 

@@ -1,0 +1,63 @@
+"""The work itself: tasks in, runs or counts of runs out. Every process performs it in the same way."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from jaxor.engine.block import Block
+from jaxor.engine.recording import Recording
+from jaxor.engine.seeds import expand, pieces
+from jaxor.engine.simulate import Worker
+from jaxor.engine.tally import Tally
+from jaxor.experiments.experiment import Experiment
+from jaxor.store.manifest import Manifest
+from jaxor.workers import Answer, Task
+
+
+def compute(task: Task, experiment: Experiment | None = None) -> Answer:
+    """Perform a task.
+
+    Parameters
+    ----------
+    task : Task
+    experiment : Experiment, optional
+        Needed if it has parts made in Python.
+    """
+    started = time.perf_counter()
+    manifest = Manifest.from_json(task.manifest)
+    worker = _worker(experiment or Experiment.from_dict(manifest.experiment), manifest.lane_width, manifest.x64)
+    before = worker.compile_seconds
+    if manifest.kind == "statistics":
+        result, epochs = _tally(worker, task)
+    else:
+        result = _block(worker, task, manifest)
+        epochs = int(result.epochs.sum(dtype=np.int64))
+    return Answer(task.seeds, result, epochs, time.perf_counter() - started, worker.compile_seconds - before)
+
+
+def _block(worker: Worker, task: Task, manifest: Manifest) -> Block:
+    block = worker.run(expand(task.seeds), Recording.parse(manifest.traces), task.given)
+    if manifest.parameters != "both":
+        block = replace(block, initial_params=None)
+    return replace(block, final_params=None) if manifest.parameters == "none" else block
+
+
+def _tally(worker: Worker, task: Task) -> tuple[Tally, int]:
+    """Counts of the runs, and their epochs; only one block is in memory at a time."""
+    tally, epochs = Tally.empty(), 0
+    for piece in pieces(task.seeds, itertools.repeat(task.block_seeds)):
+        block = worker.run(expand(piece), Recording("none"))
+        tally += Tally.of(block)
+        epochs += int(block.epochs.sum(dtype=np.int64))
+    return tally, epochs
+
+
+@lru_cache(maxsize=8)
+def _worker(experiment: Experiment, lane_width: int, x64: bool) -> Worker:
+    """Compiled programs, kept for the next call."""
+    return Worker(experiment, lane_width, x64)

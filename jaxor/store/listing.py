@@ -1,0 +1,83 @@
+"""What lies among the shards of a run directory: good ones, and files that are no good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from jaxor.engine.seeds import Ranges, difference, number, union
+from jaxor.store import shard
+from jaxor.store.errors import StoreError
+from jaxor.store.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard whose content was checked."""
+
+    path: Path
+    seeds: Ranges
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was found among the shards.
+
+    Attributes
+    ----------
+    shards : list of Shard
+        The good ones, by lowest seed.
+    damaged : dict of Path to str
+        Files that are no good, each with a sentence why; they are ignored, never deleted.
+    """
+
+    shards: list[Shard]
+    damaged: dict[Path, str]
+
+    @property
+    def seeds(self) -> Ranges:
+        """Seeds of the good shards."""
+        return union(*(good.seeds for good in self.shards))
+
+    def missing(self, seeds: Ranges) -> Ranges:
+        """Select the seeds that are in no good shard.
+
+        Raises
+        ------
+        StoreError
+            If a file is not a shard at all.
+        """
+        for path, reason in self.damaged.items():
+            if shard.seed_range(path) is None:
+                raise StoreError(reason)
+        return difference(seeds, self.seeds)
+
+
+def inspect_shards(path: Path, manifest: Manifest) -> Listing:
+    """Check every file in a directory (name, hash, simulation) and say which are good.
+
+    Raises
+    ------
+    StoreError
+        If two good shards hold the same seed.
+    """
+    shards, damaged = [], {}
+    for file in sorted(path.glob("[!.]*")):
+        try:
+            shards.append(Shard(file, shard.verify(file, manifest.identity, manifest.kind)))
+        except StoreError as error:
+            damaged[file] = str(error)
+    listing = Listing(sorted(shards, key=lambda good: good.seeds[0]), damaged)
+    _check_disjoint(listing)
+    return listing
+
+
+def _check_disjoint(listing: Listing) -> None:
+    total = sum(number(good.seeds) for good in listing.shards)
+    if number(listing.seeds) == total:
+        return
+    ends = sorted((start, stop, good.path) for good in listing.shards for start, stop in good.seeds)
+    for (_, stop, one), (start, _, other) in pairwise(ends):
+        if start < stop:
+            raise StoreError(f"{one} and {other} both hold seed {start}; move one of them away")

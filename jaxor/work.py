@@ -1,0 +1,117 @@
+"""Cutting a job into tasks, and having them done: in this process or by several."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import defaultdict
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+import jax
+import numpy as np
+
+from jaxor import workers
+from jaxor.compute import compute
+from jaxor.engine.block import Floats
+from jaxor.engine.seeds import Ranges, expand, number, pieces, split
+from jaxor.job import Job
+from jaxor.progress import Progress
+from jaxor.store.directory import RunDirectory
+from jaxor.until import looks
+from jaxor.workers import Answer, Task
+
+SMALL_JOB = 4
+"""With fewer blocks than this, starting worker processes costs more than it gains."""
+
+TALLY_SEEDS = 2**24
+"""Most seeds in one shard of statistics."""
+
+TALLY_SECONDS = 30.0
+"""About so much work goes into one at most."""
+
+
+class Work:
+    """Tasks of a job being performed, here or by worker processes, and what that takes."""
+
+    def __init__(self, job: Job, devices: int | None, watch: Progress | None) -> None:
+        self.job = job
+        self.simulated = 0
+        self._devices = devices
+        self._watch = watch
+        self._pace = 0.0  # runs a second in the last task
+        self._compiling: defaultdict[int, float] = defaultdict(float)
+
+    @property
+    def compile_seconds(self) -> float:
+        """Of the worker that took longest."""
+        return max(self._compiling.values(), default=0.0)
+
+    def missing(self, directory: RunDirectory | None) -> Ranges:
+        """Seeds to compute."""
+        missing = self.job.wanted if directory is None else directory.missing(self.job.wanted)
+        there = number(self.job.wanted) - number(missing)
+        if self._watch is not None and there:
+            self._watch(there, 0)
+        return missing
+
+    def sizes(self) -> Iterator[int]:
+        """How many seeds the next task of statistics may have, whenever one is made; no influence on results."""
+        block = self.job.plan.block_seeds
+        while True:
+            seeds = min(TALLY_SECONDS * self._pace, TALLY_SEEDS)
+            yield max(int(seeds) // block, 1) * block
+
+    def perform(self, tasks: Iterator[Task], missing: Ranges) -> Generator[Answer]:
+        """Answers in the order of the tasks."""
+        size = _processes(self.job, self._devices, -(-number(missing) // self.job.plan.block_seeds))
+        through = _through_pool(size, tasks) if size > 1 else (compute(task, self.job.experiment) for task in tasks)
+        with contextlib.closing(through):
+            for answer in through:
+                self.simulated += len(answer)
+                self._pace = len(answer) / (answer.seconds - answer.compile_seconds)
+                self._compiling[answer.worker] += answer.compile_seconds
+                yield answer
+                if self._watch is not None:
+                    self._watch(len(answer), answer.epochs)
+
+
+def _processes(job: Job, devices: int | None, blocks: int) -> int:
+    """How many worker processes; 1 means that this process does the work."""
+    if not job.experiment.portable or jax.default_backend() != "cpu":
+        return 1
+    if devices is not None:
+        return min(devices, max(blocks, 1))
+    return len(workers.cores()) if blocks >= SMALL_JOB else 1
+
+
+def _through_pool(size: int, tasks: Iterator[Task]) -> Generator[Answer]:
+    pool = workers.pool(size)
+    try:
+        yield from pool.map(tasks)
+    except BaseException:
+        workers.discard(pool)
+        raise
+
+
+def run_tasks(job: Job, missing: Ranges, seal: bool) -> Iterator[Task]:
+    """A block each, in ascending order of seeds."""
+    text, size = replace(job.manifest, seeds=()).to_json(), job.plan.block_seeds
+    for seeds in pieces(missing, itertools.repeat(size)):
+        yield Task(text, seeds, size, _given(job, seeds), seal)
+
+
+def _given(job: Job, seeds: Ranges) -> Floats | None:
+    """First parameters of some runs, by ascending seed."""
+    if job.given is None or job.seeds is None:
+        return None
+    order = np.argsort(job.seeds)
+    return job.given[order[np.searchsorted(job.seeds, expand(seeds), sorter=order)]]
+
+
+def tally_tasks(work: Work, missing: Ranges, seal: bool) -> Iterator[Task]:
+    """Some blocks each, as many as the pace allows; none goes on beyond a look, so that every look finds its runs."""
+    text, size = replace(work.job.manifest, seeds=()).to_json(), work.job.plan.block_seeds
+    for part in split(missing, looks(size)):
+        for seeds in pieces(part, work.sizes()):
+            yield Task(text, seeds, size, seal=seal)
