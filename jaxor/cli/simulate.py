@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxor.cli.compiled import keep_compiled
 from jaxor.cli.types import SeedRange, Setting
 
 if TYPE_CHECKING:
@@ -56,13 +57,17 @@ if TYPE_CHECKING:
 @click.option("--lane-width", type=int, metavar="W", help="Runs per compiled step; changes the identity.")
 @click.option("--devices", type=click.IntRange(min=1), metavar="D", help="Worker processes.  [default: one per core]")
 @click.option("--x64", is_flag=True, help="Compute in float64.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Keep compiled programs in DIR, for the same versions and processor to begin sooner the next time.",
+)  # fmt: skip
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 @click.pass_context
 def simulate(
     ctx: click.Context, experiment: str | None, seeds: range | None, out: Path | None, keep: str, until: str | None,
     traces: str | None, parameters: str | None, settings: Sequence[tuple[str, Any]], resume: bool,
-    lane_width: int | None, devices: int | None, x64: bool, quiet: bool, as_json: bool,
+    lane_width: int | None, devices: int | None, x64: bool, cache: Path | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one run per seed, store the runs and sum them up.
 
@@ -70,6 +75,9 @@ def simulate(
     """
     if seeds is None and until is None:
         raise click.UsageError("--seeds is missing: give a number of seeds (10000) or a range (500:600)")
+
+    if cache is not None:
+        keep_compiled(cache)
 
     from jaxor.simulation import execute, prepare, progress_bar
 

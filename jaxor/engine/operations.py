@@ -125,6 +125,7 @@ def _threefry(equation: Any, operands: list[Numbers], avals: list[Any]) -> list[
     return [objects(avals[0].shape, (pair[i] for pair in hashed)) for i in (0, 1)]
 
 
+@jax.jit  # a call is traced and lowered once however often a program hashes; XLA puts it in line
 def _hash(key0: Any, key1: Any, a: Any, b: Any) -> tuple[Any, Any]:
     keys = (key0, key1, key0 ^ key1 ^ np.uint32(0x1BD11BDA))
     a, b = a + keys[0], b + keys[1]

@@ -190,3 +190,20 @@ def test_the_table_of_a_million_runs_fits_into_80_columns():
         Losses(losses, 0), Losses(losses, 123_456),
     )  # fmt: skip
     assert max(map(len, summary_table(figures).splitlines())) <= 80
+
+
+def test_cache_keeps_compiled_programs_for_the_next_process(process: Process, tmp_path: Path) -> None:
+    """The second process adds none, finds what it needs, and stores the same bytes."""
+    kept = []
+    for out in ("first", "second"):
+        command = process("simulate", "--seeds", 100, "--cache", "kept", "--out", out, "--json")
+        stdout, stderr = command.communicate()
+        assert (command.returncode, stderr) == (0, "")
+        assert json.loads(stdout)["status"]["converged"] == 100
+        kept.append({file.name for file in tmp_path.glob("kept/*/*") if file.name.endswith("-cache")})
+    assert len(kept[0]) > 2
+    assert kept[1] == kept[0]
+    (folder,) = (tmp_path / "kept").iterdir()
+    assert folder.name.startswith("jaxlib-")
+    first, second = ({f.name: f.read_bytes() for f in tmp_path.glob(f"{out}/shards/*")} for out in ("first", "second"))
+    assert first == second
