@@ -40,7 +40,7 @@ _MOST_NUMBERS = 120
 
 
 def _pieces(jaxpr: Jaxpr) -> Iterator[tuple[list[Any], list[Any], list[Any]]]:
-    """The program cut up into as few pieces as can be: their operations, arguments and results."""
+    """The program cut up, each piece as long as can be: its operations, arguments and results."""
     equations, begin = _depth_first(jaxpr), 0
     last = {var: place for place, equation in enumerate(equations) for var in _variables(equation.invars)}
     last |= dict.fromkeys(_variables(jaxpr.outvars), len(equations))

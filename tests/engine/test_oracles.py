@@ -169,7 +169,9 @@ def test_noise_in_the_original_and_none_here(table_row: Row) -> None:
     assert not any(trace.params[:, 2].any() for trace in traces)
     assert max(losses) < 5e-7
     assert max(final.max(), paths.max()) < 1e-4
-    sensitive = [10, 39, 41]  # oscillate across the kink, where the last bit decides the side
+    # These oscillate across the kink, where the last bit decides the side. In run 43 the reference in float32 is 2.5e-6
+    # from itself in float64, and we are 0.6e-6 from that.
+    sensitive = [10, 39, 41, 43]
     assert max(np.delete(final, sensitive).max(), np.delete(paths, sensitive).max()) < 1e-6
 
 
