@@ -68,16 +68,14 @@ def _gpus() -> list[Any]:
 
 def _in_process(name: str, cores: int, quick: bool) -> dict[str, Any]:
     """A phase in a process of its own, which may use so many cores."""
-    chosen = sorted(os.sched_getaffinity(0))[-cores:]
     command = [sys.executable, "-m", "bench.throughput", name, "--phase", str(cores), *["--quick"] * quick]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, check=True, preexec_fn=lambda: os.sched_setaffinity(0, set(chosen))
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
 
 def _phase(name: str, cores: int, quick: bool) -> dict[str, Any]:
     """Measurements of one experiment on so many cores."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])  # before anybody starts threads
     runs = RUNS.get(name, 2_048 if name == "digits_mlp" else DEFAULT_RUNS) // (10 if quick else 1)
     trainers, left_out = _trainers(name, cores)
     initial, reference = _initial(trainers["jaxor"], name, runs)
