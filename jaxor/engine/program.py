@@ -214,10 +214,7 @@ class Program:
             return parts if record in ("loss", "all") else None
 
         def step(lanes: Lane, batch: Array | None) -> tuple[Lane, Record | None]:
-            if batch is None:
-                after = self.layout.batch(lambda lane: self.dynamics.step(lane, None))(lanes)
-            else:
-                after = self.layout.batch(self.dynamics.step)(lanes, batch)
+            after = self.layout.batch(self.dynamics.step)(lanes, batch)
             return after if record is None else self.layout.batch(self.dynamics.undo)(lanes, after), row(lanes)
 
         if self.full:

@@ -169,9 +169,7 @@ class Worker:
         with precision(self.x64):
             if recording.kind == "none":
                 return self._quickly(seeds, given)
-            recorder = Recorder(recording)
-            carry = self._record(self._begin(seeds, given), recorder, recording.kind)
-            return self._block(seeds, self._call("finish", self.program.finish, carry), recorder)
+            return self._carefully(seeds, given, Recorder(recording), recording.kind)
 
     def _quickly(self, seeds: NDArray[np.int64], given: Floats | None) -> Block:
         """All runs of some seeds, unrecorded."""
@@ -186,9 +184,13 @@ class Worker:
         diverged = block.status == Status.DIVERGED
         if not diverged.any():
             return block
-        again = seeds[diverged], None if given is None else given[diverged]
-        carry = self._record(self._begin(*again), None, "none")
-        return block.put(diverged, self._block(again[0], self._call("finish", self.program.finish, carry), None))
+        again = self._carefully(seeds[diverged], None if given is None else given[diverged], None, "none")
+        return block.put(diverged, again)
+
+    def _carefully(self, seeds: NDArray[np.int64], given: Floats | None, recorder: Recorder | None, kind: str) -> Block:
+        """All runs of some seeds by `advance`, recorded or not; those that diverge end as they were before the step."""
+        carry = self._record(self._begin(seeds, given), recorder, kind)
+        return self._block(seeds, self._call("finish", self.program.finish, carry), recorder)
 
     def _begin(self, seeds: NDArray[np.int64], given: Floats | None) -> Carry:
         return self._call("begin", self.program.begin, *self._arguments(seeds, given))
