@@ -24,7 +24,7 @@ format: $(VENV)/.installed-dev  ## format the code and fix what can be fixed mec
 	@$(VENV)/bin/ruff check --fix
 	@$(VENV)/bin/ruff format
 
-bench: $(VENV)/.installed-bench  ## measure throughput against other ways to train the same networks
+bench: $(VENV)/.installed-bench  ## measure speed beside other ways to train, scaling, lanes, storage and start-up
 	@$(VENV)/bin/python -m bench
 
 clean:  ## remove .venv, caches and builds; runs under outputs/ stay

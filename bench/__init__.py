@@ -1,1 +1,1 @@
-"""Measurements of jaxor against what its users would write instead; not part of the package."""
+"""Measurements of jaxor, by itself and beside what its users would write instead; not part of the package."""

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from bench import peers
-from bench.report import machine, write
+from bench.calls import environment
+from bench.options import devices, parser
+from bench.report import machine, publish, ratios, text
 
 TURNS = 5
 TURN_SECONDS = 0.5
@@ -35,41 +37,28 @@ LONGEST_SECONDS = 6.0
 
 def main() -> None:
     """Measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
-    parser.add_argument("experiments", nargs="*", help="all of the bench, if none is named")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the runs, three turns")
-    parser.add_argument("--device", choices=["cpu", "gpu"], action="append", help="measure only this kind of device")
-    parser.add_argument("--phase", type=int, metavar="CORES", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    made = parser("bench.throughput", __doc__)
+    made.add_argument("experiments", nargs="*", help="all of the bench, if none is named")
+    made.add_argument("--phase", type=int, metavar="CORES", help=argparse.SUPPRESS)
+    options = made.parse_args()
     if options.phase:
         json.dump(_phase(options.experiments[0], options.phase, options.quick), sys.stdout)
         return
     from bench.peers.cases import NAMES
 
+    devices(options, cpu_only="this bench compares programs for CPUs")
     rows = []
-    if "gpu" in (options.device or ["cpu", "gpu"]):
-        print("gpu: not measured, this bench compares programs for CPUs" if _gpus() else "gpu: not measured, none here")
-    if "cpu" in (options.device or ["cpu"]):
-        for name in options.experiments or NAMES:
-            for cores in sorted({1, len(os.sched_getaffinity(0))}):
-                rows.append(_in_process(name, cores, options.quick))
-                _print(rows[-1])
-    print(f"written to {write('throughput', {'machine': machine(), 'rows': rows})}")
-
-
-def _gpus() -> list[Any]:
-    import jax
-
-    try:
-        return jax.devices("gpu")
-    except RuntimeError:
-        return []
+    for name in options.experiments or NAMES:
+        for cores in sorted({1, len(os.sched_getaffinity(0))}):
+            rows.append(_in_process(name, cores, options.quick))
+            _print(rows[-1])
+    publish("throughput", {"machine": machine(), "quick": options.quick, "rows": rows})
 
 
 def _in_process(name: str, cores: int, quick: bool) -> dict[str, Any]:
     """A phase in a process of its own, which may use so many cores."""
     command = [sys.executable, "-m", "bench.throughput", name, "--phase", str(cores), *["--quick"] * quick]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment("cpu"), check=True)
     return json.loads(done.stdout)
 
 
@@ -90,7 +79,6 @@ def _phase(name: str, cores: int, quick: bool) -> dict[str, Any]:
             if turn == 0:
                 agreement[who] = float(np.mean(outcome.epochs == reference[: sizes[who]]))
     speeds = {who: [sizes[who] / seconds for seconds in samples[who]] for who in samples}
-    ratios = {who: [a / b for a, b in zip(speeds["jaxor"], speeds[who], strict=True)] for who in speeds}
     return {
         "experiment": name,
         "cores": cores,
@@ -98,7 +86,7 @@ def _phase(name: str, cores: int, quick: bool) -> dict[str, Any]:
         "runs": sizes,
         "equal_epochs": agreement,
         "runs_per_s": {who: statistics.median(values) for who, values in speeds.items()},
-        "jaxor_to": {who: _spread(values) for who, values in ratios.items()},
+        "jaxor_to": {who: ratios(speeds["jaxor"], speed) for who, speed in speeds.items()},
         "left_out": left_out,
         "samples_s": samples,
     }
@@ -141,16 +129,12 @@ def _size(train: Callable[..., Any], initial: Any) -> int:
         size = min(size * 8, len(initial)) if seconds * 8 < LONGEST_SECONDS else size * 2
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
 def _print(row: dict[str, Any]) -> None:
     print(f"\n{row['experiment']}, {row['cores']} core(s), {row['mean_epochs']:.1f} epochs a run")
     print(f"  {'':<14}{'runs/s':>14}{'epochs/s':>12}{'runs':>12}{'equal epochs':>14}   jaxor is so many times as fast")
     for who, speed in row["runs_per_s"].items():
         ratio = row["jaxor_to"][who]
-        times = f"{ratio['median']:,.3g} ({ratio['min']:,.3g} to {ratio['max']:,.3g})" if who != "jaxor" else ""
+        times = text(ratio) if who != "jaxor" else ""
         print(
             f"  {who:<14}{speed:>14,.0f}{speed * row['mean_epochs'] / 1e6:>10,.1f} M{row['runs'][who]:>12,}"
             f"{row['equal_epochs'][who]:>14.2%}   {times}",

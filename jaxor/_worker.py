@@ -32,24 +32,25 @@ def _serve(tasks: io.BufferedReader, answers: io.BufferedWriter) -> None:
     import numpy as np
 
     from jaxor.compute import compute
-    from jaxor.engine.seeds import number
     from jaxor.store.manifest import Manifest
     from jaxor.store.shard import seal
-    from jaxor.workers import Task, pack, receive, send
+    from jaxor.workers import Task, arrays_of, receive, send
 
     while tasks.peek(1):
-        request, body = receive(tasks, "given")
+        request, given = receive(tasks)
         try:
             manifest = Manifest.from_json(request["manifest"])
             seeds = tuple((start, stop) for start, stop in request["seeds"])
-            given = np.frombuffer(body, manifest.floats).reshape(number(seeds), -1) if body else None
-            answer = compute(Task(request["manifest"], seeds, request["block_seeds"], given))
-            data = seal(answer.result, manifest) if request["seal"] else pack(answer.result)
+            answer = compute(Task(request["manifest"], seeds, request["block_seeds"], given.get("given")))
+            if request["seal"]:
+                arrays = {"shard": np.frombuffer(seal(answer.result, manifest), np.uint8)}
+            else:
+                arrays = arrays_of(answer.result)
         except Exception as error:  # the parent reports it
-            send(answers, {"error": str(error) or type(error).__name__, "bytes": 0}, b"")
+            send(answers, {"error": str(error) or type(error).__name__})
             continue
         header = {name: getattr(answer, name) for name in ("epochs", "seconds", "compile_seconds")}
-        send(answers, header | {"error": None, "bytes": len(data)}, data)
+        send(answers, header | {"error": None}, **arrays)
 
 
 if __name__ == "__main__":

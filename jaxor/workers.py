@@ -3,8 +3,8 @@
 XLA's own threads slow down the small loops that jaxor runs; processes on a core each scale perfectly (measured). They
 are started as ``python -m jaxor._worker``, never by forking the user's script, and kept for the next simulation.
 
-A request is a line of JSON and perhaps given parameters as bytes; an answer is a line of JSON and the runs, or counts
-of them: a sealed shard if they go to disk, else plain arrays, which cost less.
+A request is a line of JSON and perhaps given parameters; an answer is a line of JSON and the runs, or counts of them: a
+sealed shard if they go to disk, else plain arrays, which cost less.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxor.engine.block import Block, Floats
 from jaxor.engine.seeds import Ranges, number
 from jaxor.engine.tally import Tally
 from jaxor.store.schema import block_of, columns, counts, tally_of
+
+PIPE_BYTES = 2**20
+"""What the system holds of an answer on its way, so that workers wait less often; a size that Linux always grants."""
 
 
 class WorkerError(RuntimeError):
@@ -103,7 +107,7 @@ class Pool:
         self._processes = [
             subprocess.Popen(
                 [*command, str(available[i % len(available)])],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES, env=environment,
             )
             for i in range(size)
         ]  # fmt: skip
@@ -133,11 +137,11 @@ class Pool:
     def _ask(self, task: Task) -> Answer:
         process = self._free.get()
         try:
-            body = b"" if task.given is None else np.ascontiguousarray(task.given).tobytes()
-            assert process.stdin and process.stdout  # noqa: S101 (both are pipes)
-            request = {"manifest": task.manifest, "seeds": task.seeds, "block_seeds": task.block_seeds}
-            send(process.stdin, request | {"given": len(body), "seal": task.seal}, body)
-            header, data = receive(process.stdout, "bytes")
+            given = {} if task.given is None else {"given": task.given}
+            assert process.stdin and isinstance(process.stdout, io.BufferedReader)  # noqa: S101 (both are pipes)
+            request = {name: getattr(task, name) for name in ("manifest", "seeds", "block_seeds", "seal")}
+            send(process.stdin, request, **given)
+            header, arrays = receive(process.stdout)
         except (OSError, ValueError) as error:
             raise WorkerError("a worker process ended unexpectedly; see its message above") from error
         finally:
@@ -145,7 +149,8 @@ class Pool:
         if header["error"] is not None:
             raise WorkerError(header["error"])
         figures = (header[name] for name in ("epochs", "seconds", "compile_seconds"))
-        return Answer(task.seeds, data if task.seal else unpack(data), *figures, worker=process.pid)
+        result = arrays["shard"].tobytes() if task.seal else result_of(arrays)
+        return Answer(task.seeds, result, *figures, worker=process.pid)
 
     @property
     def alive(self) -> bool:
@@ -196,37 +201,36 @@ def _close_all() -> None:
         _pools.popitem()[1].close()
 
 
-def pack(result: Block | Tally) -> bytes:
-    """Arrays of runs or counts as bytes."""
-    buffer = io.BytesIO()
-    arrays = counts(result) if isinstance(result, Tally) else columns(result)
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+def arrays_of(result: Block | Tally) -> dict[str, NDArray[Any]]:
+    """Arrays of runs or counts, by name."""
+    return counts(result) if isinstance(result, Tally) else columns(result)
 
 
-def unpack(data: bytes) -> Block | Tally:
-    """What `pack` made bytes of."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return tally_of(arrays) if "seed_ranges" in arrays else block_of(dict(arrays))
+def result_of(arrays: dict[str, NDArray[Any]]) -> Block | Tally:
+    """What `arrays_of` took apart."""
+    return tally_of(arrays) if "seed_ranges" in arrays else block_of(arrays)
 
 
-def send(stream: IO[bytes], header: dict[str, Any], body: bytes) -> None:
-    """Write a message: a line of JSON, then the bytes that it announces."""
-    stream.write(json.dumps(header).encode() + b"\n")
-    stream.write(body)
+def send(stream: IO[bytes], header: dict[str, Any], **arrays: NDArray[Any]) -> None:
+    """Write a message: a line of JSON, then the bytes of the arrays that it announces."""
+    announced = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
+    stream.write(json.dumps(header | {"arrays": announced}).encode() + b"\n")
+    for array in arrays.values():
+        stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     stream.flush()
 
 
-def receive(stream: IO[bytes], size: str) -> tuple[dict[str, Any], bytes]:
-    """Read a message whose header gives the length of its body under the key `size`.
+def receive(stream: io.BufferedReader) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read a message.
 
     Raises
     ------
     ValueError
         The stream ended.
     """
-    header = json.loads(stream.readline())
-    body = stream.read(header[size])
-    if len(body) < header[size]:
-        raise ValueError("the message is cut off")
-    return header, body
+    header, arrays = json.loads(stream.readline()), {}
+    for name, dtype, shape in header["arrays"]:
+        arrays[name] = array = np.empty(shape, dtype)
+        if stream.readinto(array.reshape(-1).view(np.uint8).data) < array.nbytes:
+            raise ValueError("the message is cut off")
+    return header, arrays

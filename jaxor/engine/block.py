@@ -77,14 +77,6 @@ class Block:
         taken: dict[str, Any] = {name: None if array is None else array[order] for name, array in arrays.items()}
         return Block(**taken, traces=None if self.traces is None else _take_traces(self.traces, order))
 
-    def put(self, places: NDArray[np.bool_], runs: Block) -> Block:
-        """The block with other runs, without traces, in some places."""
-        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "traces"}
-        mixed = {name: array.copy() for name, array in arrays.items()}
-        for name, array in mixed.items():
-            array[places] = getattr(runs, name)
-        return Block(**mixed, traces=None)
-
     def lanes_used_together(self, width: int) -> float:
         """Share of lane-steps spent on live runs if so many runs at a time had begun together."""
         groups = np.resize(self.steps, (-(-len(self) // width), width))

@@ -46,7 +46,7 @@ class Layout:
 
     def take(self, tree: Any, lanes: Array) -> Any:
         """Some of the lanes, as arrays ``(len(lanes), ...)``; those that do not exist hold anything."""
-        return self.join(jax.tree.map(lambda array: array.at[lanes].get(mode="clip"), tree))
+        return jax.tree.map(lambda array: array.at[lanes].get(mode="clip"), self.join(tree))
 
 
 NARROW = Layout("narrow")

@@ -119,14 +119,14 @@ def _pad(equation: Any, operands: list[Numbers], avals: list[Any]) -> list[Numbe
 
 
 def _threefry(equation: Any, operands: list[Numbers], avals: list[Any]) -> list[Numbers]:
-    """The threefry-2x32 hash with 20 rounds (Salmon et al., SC 2011)."""
     rows = zip(*(np.broadcast_to(operand, avals[0].shape).flat for operand in operands), strict=True)
-    hashed = [_hash(*(lax.convert_element_type(number, np.uint32) for number in row)) for row in rows]
+    hashed = [threefry(*(lax.convert_element_type(number, np.uint32) for number in row)) for row in rows]
     return [objects(avals[0].shape, (pair[i] for pair in hashed)) for i in (0, 1)]
 
 
 @jax.jit  # a call is traced and lowered once however often a program hashes; XLA puts it in line
-def _hash(key0: Any, key1: Any, a: Any, b: Any) -> tuple[Any, Any]:
+def threefry(key0: Any, key1: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """The threefry-2x32 hash with 20 rounds (Salmon et al., SC 2011) of two numbers under two keys, all uint32."""
     keys = (key0, key1, key0 ^ key1 ^ np.uint32(0x1BD11BDA))
     a, b = a + keys[0], b + keys[1]
     for turn in range(5):
@@ -167,3 +167,44 @@ RULES: dict[str, _Rule] = dict.fromkeys(
     "reduce_and": _reduce(lax.bitwise_and, lambda dtype: dtype.type(True)),
     "reduce_or": _reduce(lax.bitwise_or, lambda dtype: dtype.type(False)),
 }  # fmt: skip
+
+
+# Operations on constants: JAX would compile a program for each one
+
+_MOVING = "broadcast_in_dim slice transpose reshape squeeze expand_dims rev concatenate stack split".split()
+_EXACT: dict[str, Callable[..., Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "shift_right_logical": lambda a, places: a.view(f"u{a.itemsize}") >> places.view(f"u{places.itemsize}"),
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+"""Operations with one right result: that of real numbers, rounded once."""
+
+
+def on_constants(equation: Any, operands: list[Numbers], avals: list[jax.ShapeDtypeStruct]) -> list[Numbers] | None:
+    """The results of an operation on plain numbers; None where NumPy's might differ from XLA's."""
+    name = equation.primitive.name
+    kinds = {operand.dtype.kind for operand in operands}
+    if name in _MOVING:
+        return RULES[name](equation, operands, avals)
+    if name == "iota_2x32_shape":  # the counters that threefry hashes
+        count = math.prod(avals[0].shape)
+        return [np.zeros(avals[0].shape, np.uint32), np.arange(count, dtype=np.uint32).reshape(avals[0].shape)]
+    if name == "convert_element_type" and (kinds <= set("biu") or avals[0].dtype.kind == "f"):
+        return [operands[0].astype(avals[0].dtype)]
+    if name == "argmax":
+        return [operands[0].argmax(equation.params["axes"][0]).astype(avals[0].dtype)]
+    if name not in _EXACT or (name == "div" and kinds != {"f"}):
+        return None
+    with np.errstate(all="ignore"):
+        return [np.asarray(_EXACT[name](*operands), avals[0].dtype)]

@@ -11,10 +11,13 @@ not how often `advance` is called, not whether its trace is recorded.
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxor.engine.keys import run_key
@@ -49,7 +52,7 @@ class Carry(NamedTuple):
 
     `initial` (places, P) and `keys` (places, 2) are the first parameters and key data of all places, `slot` the place
     that each lane works for (the capacity if none), `fresh` whether it is still to begin with it, `next` the first
-    place without a lane, `places` how many there are.
+    place without a lane, `places` how many there are, `looks` how often `drain` has looked for runs that ended.
     """
 
     initial: Array
@@ -59,15 +62,17 @@ class Carry(NamedTuple):
     fresh: Array
     next: Array
     places: Array
+    looks: Array
     results: Results
 
 
 class Record(NamedTuple):
-    """What every lane was after each step of an `advance`; the first row is from before."""
+    """What every lane was after each step of an `advance`, and whether it took that step: ``(steps, lanes, ...)``."""
 
+    taken: Array
     step: Array
     loss: Array
-    params: Any
+    params: Array | None
 
 
 class Finished(NamedTuple):
@@ -89,8 +94,8 @@ class Program:
         self.dynamics = Dynamics(experiment)
         self.width = lane_width
         self.full = experiment.batch.mode == "full"
-        points = len(self.dynamics.law.task.inputs) if experiment.batch.size is None else experiment.batch.size
-        self.layout = layout_for(self.dynamics.order.size, points)
+        self.steps_per_look = EPOCHS_PER_LOOK if self.full else self.dynamics.steps_per_epoch
+        self.layout = layout_for(self.dynamics.order.size, self.dynamics.points)
 
     # The programs
 
@@ -124,29 +129,36 @@ class Program:
         """
         capacity = len(seeds)
         initial, keys = self._in_slices(lambda part: self.layout.join(self._draw(*part)), (seeds, given))
-        lanes = self._start(initial[: self.width], keys[: self.width])
+        started = jax.eval_shape(lambda: self._start(initial[: self.width], keys[: self.width]))
         place = jnp.arange(self.width, dtype=jnp.int32)
         none = jnp.zeros(capacity, jnp.int32)
         model = jax.tree.map(
-            lambda array: jnp.zeros((capacity, *array.shape[1:]), array.dtype), self.layout.join(lanes.model)
+            lambda array: jnp.zeros((capacity, *array.shape[1:]), array.dtype),
+            jax.eval_shape(self.layout.join, started.model),
         )
         return Carry(
             initial=initial,
             keys=keys,
-            lanes=lanes,
+            lanes=jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), started),
             slot=jnp.where(place < places, place, capacity),
             fresh=place < places,
             next=jnp.minimum(places, self.width),
             places=places,
+            looks=jnp.zeros((), jnp.int32),
             results=Results(initial, model, none, none),
         )
 
-    def advance(self, carry: Carry, record: str) -> tuple[Carry, Record | None]:
+    def advance(self, carry: Carry, record: str, careful: bool) -> tuple[Carry, Record | None]:
         """Some epochs in all lanes, then results out and new runs in.
 
-        `record` is ``none``, ``loss`` or ``all``.
+        Parameters
+        ----------
+        carry : Carry
+        record : {"none", "loss", "all"}
+        careful : bool
+            Whether runs that diverge end as they were before that step; otherwise only their status is right.
         """
-        lanes, rows = self._epochs(self._begun(carry), EPOCHS_PER_CALL, record)
+        lanes, rows = self._epochs(self._begun(carry), EPOCHS_PER_CALL, record, careful)
         return self._turn_over(carry, lanes), rows
 
     def drain(self, carry: Carry) -> Carry:
@@ -158,12 +170,12 @@ class Program:
             return (running > 0) & (jnp.sum(self._ended(carry, lanes)) < enough)
 
         def work(carry: Carry) -> Carry:
-            lanes = lax.while_loop(
-                lambda lanes: busy(carry, lanes),
-                lambda lanes: self._epochs(lanes, EPOCHS_PER_LOOK)[0],
-                self._begun(carry),
+            lanes, looks = lax.while_loop(
+                lambda state: busy(carry, state[0]),
+                lambda state: (self._epochs(state[0], EPOCHS_PER_LOOK)[0], state[1] + 1),
+                (self._begun(carry), carry.looks),
             )
-            return self._turn_over(carry, lanes)
+            return self._turn_over(carry._replace(looks=looks), lanes)
 
         return lax.while_loop(self.unfinished, work, carry)
 
@@ -206,25 +218,26 @@ class Program:
         losses = self.layout.batch(evaluate)(*arguments)
         return Finished(initial, results.params, results.step, results.status, *losses)
 
-    def _epochs(self, lanes: Lane, epochs: int, record: str | None = None) -> tuple[Lane, Record | None]:
+    def _epochs(
+        self, lanes: Lane, epochs: int, record: str = "none", careful: bool = False
+    ) -> tuple[Lane, Record | None]:
         lanes = _opaque(lanes)
-
-        def row(lanes: Lane) -> Record | None:
-            parts = Record(lanes.step, lanes.loss, lanes.params if record == "all" else None)
-            return parts if record in ("loss", "all") else None
 
         def step(lanes: Lane, batch: Array | None) -> tuple[Lane, Record | None]:
             after = self.layout.batch(self.dynamics.step)(lanes, batch)
-            return after if record is None else self.layout.batch(self.dynamics.undo)(lanes, after), row(lanes)
+            if careful:
+                after = self.layout.batch(self.dynamics.undo)(lanes, after)
+            if record == "none":
+                return after, None
+            params = self.layout.join(after.params) if record == "all" else None
+            return after, Record(after.step > lanes.step, after.step, after.loss, params)
 
         if self.full:
-            last, rows = lax.scan(step, lanes, length=epochs, unroll=2 if record is None else 1)
+            last, rows = lax.scan(step, lanes, length=epochs, unroll=1 if careful else 2)
         else:
             points = self.layout.join(self.layout.batch(self.dynamics.batches)(lanes.key, lanes.step))
             last, rows = lax.scan(step, lanes, jnp.moveaxis(points, 1, 0))
-        if rows is None:
-            return last, None
-        return last, jax.tree.map(lambda many, end: jnp.concatenate([many, end[None]]), rows, row(last))
+        return last, rows
 
     def _begun(self, carry: Carry) -> Lane:
         """All lanes, with new runs in the fresh ones; lanes without work stand still."""
@@ -251,17 +264,29 @@ class Program:
     def _turn_over_some(self, carry: Carry) -> Carry:
         capacity, lanes = len(carry.results.step), carry.lanes
         some = max(self.width // 4, 1)
-        lane = jnp.nonzero(self._ended(carry, lanes) & ~carry.fresh, size=some, fill_value=self.width)[0]
+        ended = self._ended(carry, lanes) & ~carry.fresh
+        rank = _opaque(_rank(ended))
+        ended &= rank < some
+        lane = jnp.full(some, self.width).at[jnp.where(ended, rank, some)].set(jnp.arange(self.width), mode="drop")
         slot = carry.slot.at[lane].get(mode="fill", fill_value=capacity)
-        ended = self.layout.take(Results(lanes.params, lanes.model, lanes.step, lanes.status), lane)
-        place = carry.next + jnp.arange(some, dtype=jnp.int32)
-        place = jnp.where((slot < capacity) & (place < carry.places), place, capacity)
+        results = self.layout.take(Results(lanes.params, lanes.model, lanes.step, lanes.status), lane)
+        place = carry.next + rank
+        fresh = ended & (place < carry.places)
         return carry._replace(
-            results=jax.tree.map(lambda a, new: a.at[slot].set(new, mode="drop"), carry.results, ended),
-            slot=carry.slot.at[lane].set(place, mode="drop"),
-            fresh=carry.fresh.at[lane].set(place < capacity, mode="drop"),
-            next=carry.next + jnp.sum(place < capacity, dtype=jnp.int32),
+            results=jax.tree.map(lambda a, new: a.at[slot].set(new, mode="drop"), carry.results, results),
+            slot=jnp.where(ended, jnp.where(fresh, place, capacity), carry.slot),
+            fresh=carry.fresh | fresh,
+            next=carry.next + jnp.sum(fresh, dtype=jnp.int32),
         )
+
+
+def _rank(mask: Array) -> Array:
+    """How many are true before each place, as int32: `cumsum` in two small matrix products, much faster on CPUs."""
+    side = math.isqrt(len(mask) - 1) + 1
+    rows = jnp.pad(mask, (0, side * side - len(mask))).reshape(side, side).astype(np.float32)
+    before = jnp.triu(jnp.ones((side, side), np.float32), 1)
+    dot = functools.partial(jnp.dot, precision="highest")  # whole numbers below 2^24: exact
+    return (dot(rows, before) + dot(rows.sum(axis=1), before)[:, None]).ravel()[: len(mask)].astype(np.int32)
 
 
 def _opaque(tree: Any) -> Any:

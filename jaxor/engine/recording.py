@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Traces
-from jaxor.engine.scalars import Split
 
 DEFAULT_UP_TO = 256
 """Models with at most so many parameters have all traces recorded by default, others only losses."""
@@ -53,9 +52,9 @@ class Recording:
     def __str__(self) -> str:
         return self.kind if self.every == 1 else f"every={self.every}"
 
-    def keeps(self, step: NDArray[np.int32], last: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of the steps are recorded, given the last step of their runs."""
-        return (step % self.every == 0) | (step == last)
+    def number(self, step: Any) -> Any:
+        """Number of a step's record in its run, for steps that are recorded."""
+        return step if self.every == 1 else -(-step // self.every)
 
 
 class Recorder:
@@ -65,24 +64,27 @@ class Recorder:
         self._recording = recording
         self._parts: list[tuple[NDArray[Any], ...]] = []
 
-    def add(self, slot: NDArray[np.int32], step: Any, loss: Any, params: Any) -> None:
-        """Rows of one `advance`: ``(rows, lanes)`` arrays whose first row is from before; `params` may be None."""
-        taken = np.diff(step, axis=0) > 0  # lanes that ended stand still
-        last = taken & ~np.vstack([taken[1:], np.zeros_like(taken[:1])])  # perhaps of the run, at least of this call
-        lane, row = np.nonzero((taken & (last | (step[:-1] % self._recording.every == 0))).T)
-        part = [slot[lane], step[row, lane], loss[row + 1, lane]]
-        if params is not None:
-            part.append(
-                np.stack([p[row + 1, lane] for p in params.parts], axis=1)
-                if isinstance(params, Split)
-                else params[row + 1, lane]
-            )
-        self._parts.append(tuple(part))
+    def add(self, slot: NDArray[np.int32], taken: Any, step: Any, loss: Any, params: Any) -> None:
+        """Records of one `advance`, ``(steps, lanes, ...)``; `params` may be None."""
+        step = step - 1  # the number of the step that was taken
+        kept = taken
+        if self._recording.every > 1:  # the last step of a call is perhaps the last of its run
+            last = taken & ~np.vstack([taken[1:], np.zeros_like(taken[:1])])
+            kept = taken & (last | (step % self._recording.every == 0))
+        at = np.flatnonzero(kept)
+        rows = [np.broadcast_to(slot, taken.shape), step, loss] + [params] * (params is not None)
+        self._parts.append(tuple(array.reshape(taken.size, -1).squeeze().take(at, axis=0) for array in rows))
 
     def traces(self, steps: NDArray[np.int32]) -> Traces:
         """Traces of runs 0, 1, ... that took so many steps."""
-        place, step, loss, *params = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
-        kept = np.flatnonzero(self._recording.keeps(step, steps[place] - 1))
-        order = kept[np.argsort(place[kept], kind="stable")]  # a run's parts came in the order of its steps
-        sizes = np.bincount(place[kept], minlength=len(steps)).astype(np.int32)
-        return Traces(sizes, step[order], loss[order], params[0][order] if params else None)
+        every, last = self._recording.every, steps - 1
+        sizes = np.where(steps > 0, self._recording.number(last) + 1, 0).astype(np.int32)
+        starts = np.cumsum(sizes, dtype=np.int64) - sizes
+        place, step, *rest = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+        if every > 1:
+            kept = np.flatnonzero((step % every == 0) | (step == last[place]))
+            place, step, *rest = (array.take(kept, axis=0) for array in (place, step, *rest))
+        order = np.empty(len(step), np.intp)
+        order[starts[place] + self._recording.number(step)] = np.arange(len(step))
+        step, loss, *params = (array.take(order, axis=0) for array in (step, *rest))
+        return Traces(sizes, step, loss, params[0] if params else None)

@@ -22,7 +22,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jax.extend.random import threefry_prng_impl
 
 from jaxor.engine.loop import lane_loop
-from jaxor.engine.operations import RULES, Numbers, objects
+from jaxor.engine.operations import RULES, Numbers, objects, on_constants, threefry
 
 
 @jax.tree_util.register_pytree_node_class
@@ -101,6 +101,10 @@ class _Name:
 _Atom = _Name | Numbers
 
 
+_FEW_HASHES = 8
+"""More hashes of a lane go through a loop over all of them: written out, each would have to be compiled."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Operation:
     """One operation of the program, with its results' shapes and types."""
@@ -113,7 +117,17 @@ class _Operation:
     @property
     def whole(self) -> bool:
         """Whether it must be done on whole arrays."""
-        return self.equation.primitive.name not in RULES
+        return self.name not in RULES or (self.hashes and math.prod(self.avals[0].shape) > _FEW_HASHES)
+
+    @property
+    def name(self) -> str:
+        """Name of the JAX primitive."""
+        return self.equation.primitive.name
+
+    @property
+    def hashes(self) -> bool:
+        """Whether it makes random bits."""
+        return self.name == "threefry2x32"
 
 
 def _list(jaxpr: Jaxpr, consts: Sequence[_Atom], inputs: Sequence[_Atom], into: list[_Operation]) -> list[_Atom]:
@@ -132,8 +146,11 @@ def _list(jaxpr: Jaxpr, consts: Sequence[_Atom], inputs: Sequence[_Atom], into: 
             results = [_Name() for _ in equation.outvars]
             into.append(_Operation(equation, atoms, results, [_raw(var) for var in equation.outvars]))
         else:
-            with jax.ensure_compile_time_eval():
-                results = [np.asarray(result) for result in _bind(equation, [jnp.asarray(atom) for atom in atoms])]
+            constants = [atom for atom in atoms if not isinstance(atom, _Name)]
+            results = on_constants(equation, constants, list(map(_raw, equation.outvars)))
+            if results is None:
+                with jax.ensure_compile_time_eval():
+                    results = [np.asarray(result) for result in _bind(equation, list(map(jnp.asarray, constants)))]
         known.update(zip(equation.outvars, results, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
@@ -286,6 +303,11 @@ def _on_arrays(operation: _Operation, values: dict[_Name, _Value]) -> list[_Valu
     atoms = operation.inputs
     arrays = [values[atom].array if isinstance(atom, _Name) else jnp.asarray(atom) for atom in atoms]
     axes = [0 if isinstance(atom, _Name) else None for atom in atoms]
+    if operation.hashes:
+        full = jax.vmap(lambda *own: jnp.broadcast_arrays(*own), in_axes=axes)(*arrays)
+        return [
+            _Value(array.reshape(full[0].shape)) for array in lane_loop(threefry, [array.ravel() for array in full])
+        ]
     results = jax.vmap(lambda *own: _bind(operation.equation, own), in_axes=axes)(*arrays)
     return [_Value(result) for result in results]
 
@@ -305,7 +327,7 @@ def _on_numbers(
             numbers[name] = objects(shape, (next(rest) for _ in range(math.prod(shape))))
         for operation in group:
             operands = [numbers[a] if isinstance(a, _Name) else objects(a.shape, a.flat) for a in operation.inputs]
-            found = RULES[operation.equation.primitive.name](operation.equation, operands, operation.avals)
+            found = RULES[operation.name](operation.equation, operands, operation.avals)
             numbers.update(zip(operation.outputs, found, strict=True))
         return [number for name in outputs for number in numbers[name].flat]
 

@@ -7,6 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,9 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxor.engine.block import Block, Floats
+from jaxor.engine.block import Block, Floats, concatenate
 from jaxor.engine.layout import layout_for
-from jaxor.engine.parameters import flat_order
-from jaxor.engine.program import Carry, Finished, Program
+from jaxor.engine.program import Finished, Program
 from jaxor.engine.recording import Recorder, Recording
 from jaxor.engine.status import Status
 from jaxor.engine.step import Dynamics
@@ -81,12 +81,11 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     ValueError
         Impossible lane width or traces.
     """
-    law = experiment.build()
-    order = flat_order(law.model)
-    points = experiment.batch.size or len(law.task.inputs)
+    dynamics = Dynamics(experiment)
+    order, points = dynamics.order, dynamics.points
     layout = layout_for(order.size, points)
     if lane_width is None:
-        few = min(max(LANE_NUMBERS // _numbers(experiment), WIDTH_STEP), LANE_WIDTH)
+        few = min(max(LANE_NUMBERS // _numbers(dynamics), WIDTH_STEP), LANE_WIDTH)
         lane_width = 1 << (few.bit_length() - 1)
     if isinstance(lane_width, bool) or not isinstance(lane_width, int | np.integer):
         raise ValueError(f"the lane width must be a whole number, got {lane_width!r}")
@@ -105,9 +104,8 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     return Plan(lane_width, block, layout.name, order.names, recording)
 
 
-def _numbers(experiment: Experiment) -> int:
+def _numbers(dynamics: Dynamics) -> int:
     """How many numbers a lane's state has."""
-    dynamics = Dynamics(experiment)
     key = jax.ShapeDtypeStruct((2,), np.uint32)
     state = jax.eval_shape(dynamics.start, jax.eval_shape(dynamics.initial_params, key), key)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
@@ -127,7 +125,14 @@ def precision(x64: bool) -> contextlib.AbstractContextManager[Any]:
 
 @dataclass
 class Worker:
-    """Compiled programs of one simulation on one device; `compile_seconds` grows as they are made.
+    """Compiled programs of one simulation on one device.
+
+    Attributes
+    ----------
+    compile_seconds : float
+        What compiling has taken so far.
+    lane_steps : int
+        Steps of all lanes, idle ones too, in blocks whose lanes are refilled and that are not recorded.
 
     Raises
     ------
@@ -139,7 +144,9 @@ class Worker:
     lane_width: int
     x64: bool = False
     compile_seconds: float = 0.0
+    lane_steps: int = 0
     _compiled: dict[Any, Any] = field(default_factory=dict)
+    _capacities: set[int] = field(default_factory=set)
     _together: bool = False
 
     def __post_init__(self) -> None:
@@ -167,39 +174,57 @@ class Worker:
             The initializer found no acceptable parameters for a seed.
         """
         with precision(self.x64):
-            if recording.kind == "none":
-                return self._quickly(seeds, given)
-            return self._carefully(seeds, given, Recorder(recording), recording.kind)
+            quickly = recording.kind == "none"
+            block = self._quickly(seeds, given) if quickly else self._recorded(seeds, recording, given, careful=False)
+            diverged = block.status == Status.DIVERGED
+            if not diverged.any():
+                return block
+            again = self._recorded(seeds[diverged], recording, None if given is None else given[diverged], careful=True)
+            fine = block.take(np.flatnonzero(~diverged))
+            return concatenate([fine, again]).take(np.argsort(np.argsort(diverged, kind="stable")))
 
     def _quickly(self, seeds: NDArray[np.int64], given: Floats | None) -> Block:
-        """All runs of some seeds, unrecorded."""
+        """All runs of some seeds, unrecorded; of those that diverge only the status is right."""
+        arguments = self._arguments(seeds, given)
         if self._together:
-            finished = self._call("together", self.program.together, *self._arguments(seeds, given))
+            (together,) = self._compile(arguments, together=self.program.together)
+            finished = together(*arguments)
         else:
-            carry = self._call("drain", self.program.drain, self._begin(seeds, given))
-            finished = self._call("finish", self.program.finish, carry)
+            begin, drain, finish = self._compile(
+                arguments, begin=self.program.begin, drain=self.program.drain, finish=self.program.finish
+            )
+            carry = drain(begin(*arguments))
+            self.lane_steps += int(carry.looks) * self.program.steps_per_look * self.lane_width
+            finished = finish(carry)
         block = self._block(seeds, finished, None)
         if len(seeds) >= MANY_WIDTHS * self.lane_width:
             self._together = block.lanes_used_together(self.lane_width) > TOGETHER
-        diverged = block.status == Status.DIVERGED
-        if not diverged.any():
-            return block
-        again = self._carefully(seeds[diverged], None if given is None else given[diverged], None, "none")
-        return block.put(diverged, again)
+        return block
 
-    def _carefully(self, seeds: NDArray[np.int64], given: Floats | None, recorder: Recorder | None, kind: str) -> Block:
-        """All runs of some seeds by `advance`, recorded or not; those that diverge end as they were before the step."""
-        carry = self._record(self._begin(seeds, given), recorder, kind)
-        return self._block(seeds, self._call("finish", self.program.finish, carry), recorder)
-
-    def _begin(self, seeds: NDArray[np.int64], given: Floats | None) -> Carry:
-        return self._call("begin", self.program.begin, *self._arguments(seeds, given))
+    def _recorded(self, seeds: NDArray[np.int64], recording: Recording, given: Floats | None, careful: bool) -> Block:
+        """All runs of some seeds by `advance`, with traces if there is something to record."""
+        recorder = None if recording.kind == "none" else Recorder(recording)
+        arguments = self._arguments(seeds, given)
+        how = f"advance {recording.kind}" + " carefully" * careful
+        step = functools.partial(self.program.advance, record=recording.kind, careful=careful)
+        begin, advance, finish = self._compile(
+            arguments, **{"begin": self.program.begin, how: step, "finish": self.program.finish}
+        )
+        carry = begin(*arguments)
+        slot, idle = np.array(carry.slot), len(carry.results.step)
+        while (slot < idle).any():
+            carry, rows = advance(carry)
+            if recorder is not None:
+                recorder.add(slot, *(None if array is None else np.asarray(array) for array in rows))
+            slot = np.array(carry.slot)
+        return self._block(seeds, finish(carry), recorder)
 
     def _arguments(self, seeds: NDArray[np.int64], given: Floats | None) -> tuple[Any, ...]:
-        """Seeds and given parameters padded to the next power of two of lane widths: few shapes, few compilations."""
+        """Seeds and given parameters padded to a power of two of lane widths; rather too far than to another one."""
         count = len(seeds)
-        groups = -(-count // self.lane_width)
-        capacity = self.lane_width << (groups - 1).bit_length()
+        capacity = self.lane_width << (-(-count // self.lane_width) - 1).bit_length()
+        capacity = min((size for size in self._capacities if capacity <= size <= 8 * capacity), default=capacity)
+        self._capacities.add(capacity)
         padded = np.zeros(capacity, np.uint32)
         padded[:count] = seeds
         start = None
@@ -207,17 +232,6 @@ class Worker:
             start = np.zeros((capacity, given.shape[1]), np.float64 if self.x64 else np.float32)
             start[:count] = given
         return padded, np.int32(count), start
-
-    def _record(self, carry: Carry, recorder: Recorder | None, kind: str) -> Carry:
-        """The block run to its end by `advance`, which is careful with runs that diverge."""
-        advance = functools.partial(self.program.advance, record=kind)
-        slot, idle = np.asarray(carry.slot), len(carry.results.step)
-        while (slot < idle).any():
-            carry, rows = self._call(f"advance {kind}", advance, carry)
-            if recorder is not None:
-                recorder.add(slot, *jax.tree.map(np.asarray, rows))
-            slot = np.asarray(carry.slot)
-        return carry
 
     def _block(self, seeds: NDArray[np.int64], finished: Finished, recorder: Recorder | None) -> Block:
         runs = Finished(*(np.asarray(array)[: len(seeds)] for array in finished))
@@ -239,15 +253,27 @@ class Worker:
             traces=None if recorder is None else recorder.traces(runs.step),
         )
 
-    def _call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """A program, compiled at its first call for these shapes."""
-        leaves, tree = jax.tree.flatten(arguments)
-        key = (name, tree, *((leaf.shape, leaf.dtype) for leaf in leaves))
-        if key not in self._compiled:
-            started = time.perf_counter()
-            self._compiled[key] = jax.jit(function).lower(*arguments).compile(_OPTIONS)
+    def _compile(self, arguments: tuple[Any, ...], **programs: Callable[..., Any]) -> list[Callable[..., Any]]:
+        """Programs, each compiled at its first call for these shapes, and at the same time as its neighbours.
+
+        The first takes the arguments, each other one the `Carry` that the first gives.
+        """
+        started, known = time.perf_counter(), len(self._compiled)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments))
+        made = []
+        with ThreadPoolExecutor(len(programs)) as threads:
+            for name, function in programs.items():
+                if (name, shapes) not in self._compiled:
+                    again = name.startswith("advance")  # so the carry may stay where it is
+                    lowered = jax.jit(function, donate_argnums=0 if again else ()).lower(*arguments)
+                    self._compiled[name, shapes] = threads.submit(lowered.compile, _OPTIONS), lowered.out_info
+                program, results = self._compiled[name, shapes]
+                made.append(program)
+                if name == "begin":
+                    arguments = (jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), results),)
+        if len(self._compiled) > known:
             self.compile_seconds += time.perf_counter() - started
-        return self._compiled[key](*arguments)
+        return [program.result() for program in made]
 
 
 class NoAcceptableDraw(ValueError):

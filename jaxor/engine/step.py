@@ -57,6 +57,11 @@ class Dynamics:
         self.max_steps = experiment.max_epochs * self.steps_per_epoch
         self.optimizer = optax.with_extra_args_support(self.law.optimizer)
 
+    @property
+    def points(self) -> int:
+        """Number of points that a step looks at."""
+        return self.experiment.batch.size or len(self.law.task.inputs)
+
     def initial_params(self, key_data: Array) -> Array:
         """First parameters (P,) of a run."""
         setting = Setting(self.law.model, self.law.task, self.law.loss)

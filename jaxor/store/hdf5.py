@@ -15,8 +15,9 @@ import numpy as np
 from jaxor.store.errors import StoreError
 from jaxor.store.schema import PARAM, SCHEMA, STRLEN, Attributes, Variable, characters
 
-# Compressors and checksums that every build of HDF5 has, and the only ones that are read.
-_FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+# Compressors and checksums that every build of HDF5 has, and the only ones that are read. Losses and parameters are not
+# compressed: it would make files of traces a quarter smaller and take ten times as long as writing them.
+_COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _KNOWN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _CHUNK_BYTES = 2**18
 _LARGEST_RATIO = 1100  # deflate reaches 1032
@@ -77,7 +78,8 @@ def _dataset(file: File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
     layout: dict[str, Any] = {}
     if all(shape):  # HDF5 cannot chunk what is empty, and only chunks can be compressed
         rows = _CHUNK_BYTES // (dtype.itemsize * math.prod(shape[1:]))
-        layout = {"chunks": (min(max(rows, 1), shape[0]), *shape[1:]), **_FILTERS}
+        layout = {"chunks": (min(max(rows, 1), shape[0]), *shape[1:]), "fletcher32": True}
+        layout |= _COMPRESSED if dtype.kind != "f" else {}
     return file.create_dataset(name, shape, dtype, track_times=False, **layout)
 
 

@@ -72,7 +72,8 @@ def test_only_what_every_build_reads(tmp_path: Path) -> None:
     with h5py.File(save(tmp_path, manifest())) as file:
         for name in manifest().variables:
             dataset: Any = file[name]
-            assert (dataset.compression, dataset.compression_opts, dataset.shuffle) == ("gzip", 1, True)
+            compressed = dataset.dtype.kind != "f"
+            assert (dataset.compression, dataset.shuffle) == (("gzip", True) if compressed else (None, False))
             assert dataset.fletcher32
             for attribute in set(dataset.attrs) - {"DIMENSION_LIST", "REFERENCE_LIST"}:
                 assert dataset.attrs.get_id(attribute).dtype.kind in "Sif"
