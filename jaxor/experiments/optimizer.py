@@ -125,7 +125,9 @@ def scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformat
         nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, updates)
         mu_weight = state.mu_weight + (1 - b1) * (1 - state.mu_weight)
         nu_weight = state.nu_weight + (1 - b2) * (1 - state.nu_weight)
-        direction = jax.tree.map(lambda m, v: m / mu_weight / (jnp.sqrt(v / nu_weight) + eps), mu, nu)
+        # As PyTorch arranges it, but with reciprocals: two divisions and a root a seed, one of each a parameter.
+        mu_scale, nu_scale = 1 / mu_weight, 1 / jnp.sqrt(nu_weight)
+        direction = jax.tree.map(lambda m, v: mu_scale * (m / (jnp.sqrt(v) * nu_scale + eps)), mu, nu)
         return direction, AdamState(mu, nu, mu_weight, nu_weight)
 
     return optax.GradientTransformation(init, update)
