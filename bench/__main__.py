@@ -8,12 +8,12 @@ from typing import Any
 
 from bench.options import parser
 
-NAMES = ("throughput", "scaling", "lanes", "storage", "startup")
+NAMES = ("throughput", "scaling", "lanes", "storage", "startup", "populations")
 
 
 def main() -> None:
     """Run them, one after the other; the exit code says whether all ended well."""
-    made = parser("bench", "Measure jaxor: runs a second, scaling, lanes, storage, start-up.")
+    made = parser("bench", "Measure jaxor: runs a second, scaling, lanes, storage, start-up, counts.")
     made.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; all, if none is named")
     options = made.parse_args()
     if unknown := [name for name in options.names if name not in NAMES]:

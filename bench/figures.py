@@ -207,10 +207,23 @@ def _count(number: int, unit: str) -> str:
     return f"{number} {unit}{'s' * (number > 1)}"
 
 
+def populations(content: dict[str, Any]) -> Figure:
+    """Counted runs by epochs on the closed form's."""
+    law = content["law"]
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(law["epochs"], law["law"], 0.8, color=SKY, label="closed form")
+    axes.plot(law["epochs"], law["counted"], "o", color=BLACK, markersize=3, label="counted")
+    axes.set(yscale="log", xlabel="epochs", ylabel="runs", title=f"{law['experiment']}, {law['seeds']:,} runs")
+    axes.legend(loc="upper left")
+    return figure
+
+
 FIGURES: dict[str, Callable[[dict[str, Any]], Figure]] = {
     "throughput": throughput,
     "scaling": scaling,
     "lanes": lanes,
     "storage": storage,
     "startup": startup,
+    "populations": populations,
 }

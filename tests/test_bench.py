@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench import __main__ as runner
-from bench import lanes, options, report, scaling, startup, storage
+from bench import lanes, options, populations, report, scaling, startup, storage
 from bench.calls import Call, Place, peak_memory, perform, process, resident, warm
 
 SPREAD = report.spread([1.0, 2.0, 4.0])
@@ -46,6 +46,9 @@ CONTENTS: dict[str, dict[str, Any]] = {
     },
     "startup": {
         "rows": [{"command": "abs1_convergence", "device": name, "wall_s": SPREAD, "cpu_s": SPREAD} for name in "ab"]
+    },
+    "populations": {
+        "law": {"experiment": "abs1_convergence", "seeds": 9, "epochs": [34, 35], "law": [4, 5], "counted": [4, 5]}
     },
 }
 
@@ -143,3 +146,11 @@ def test_seconds_are_those_of_all_processes_of_a_command(tmp_path: Path) -> None
     alone = startup._took(["-c", "pass"], "cpu", tmp_path)
     assert wall > alone[0]
     assert cpu > 2 * alone[1]
+
+
+def test_counts_are_compared_with_runs_and_with_the_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(populations, "PART", 500)
+    assert populations._equal("relu1_normal", 500)["equal"]
+    found = populations._law(1000)
+    assert found["agree"] > 0.99 and found["counts_equal"]
+    assert sum(found["counted"]) == sum(found["law"]) == 1000

@@ -66,5 +66,5 @@ def flat_order(model: Model) -> FlatOrder:
     def look(key: Array) -> None:
         shapes.update({name: value.shape for name, value in model.init(key)[0].items()})
 
-    jax.eval_shape(look, jax.random.key(0))
+    jax.eval_shape(look, jax.eval_shape(jax.random.key, 0))
     return FlatOrder(shapes)

@@ -51,7 +51,8 @@ class Carry(NamedTuple):
     """A block on its way.
 
     `initial` (places, P) and `keys` (places, 2) are the first parameters and key data of all places, `slot` the place
-    that each lane works for (the capacity if none), `fresh` whether it is still to begin with it, `next` the first
+    that each lane works for (the capacity if none), `fresh` whether it is still to begin with it, `first` (lanes, P) and
+    `first_keys` (lanes, 2) what it began or is to begin with, `next` the first
     place without a lane, `places` how many there are, `looks` how often `drain` has looked for runs that ended.
     """
 
@@ -60,6 +61,8 @@ class Carry(NamedTuple):
     lanes: Lane
     slot: Array
     fresh: Array
+    first: Array
+    first_keys: Array
     next: Array
     places: Array
     looks: Array
@@ -142,6 +145,8 @@ class Program:
             lanes=jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), started),
             slot=jnp.where(place < places, place, capacity),
             fresh=place < places,
+            first=initial[: self.width],
+            first_keys=keys[: self.width],
             next=jnp.minimum(places, self.width),
             places=places,
             looks=jnp.zeros((), jnp.int32),
@@ -170,10 +175,13 @@ class Program:
             return (running > 0) & (jnp.sum(self._ended(carry, lanes)) < enough)
 
         def work(carry: Carry) -> Carry:
+            begun = self._begun(carry)
+            if self.full:  # a second loop over the lanes puts the state back where it was, so that none is copied
+                begun = self.layout.batch(self.dynamics.step)(_opaque(begun), None)
             lanes, looks = lax.while_loop(
                 lambda state: busy(carry, state[0]),
                 lambda state: (self._epochs(state[0], EPOCHS_PER_LOOK)[0], state[1] + 1),
-                (self._begun(carry), carry.looks),
+                (begun, carry.looks),
             )
             return self._turn_over(carry._replace(looks=looks), lanes)
 
@@ -247,22 +255,22 @@ class Program:
             return lane._replace(status=jnp.where(works, lane.status, IDLE))
 
         works = carry.slot < len(carry.results.step)
-        source = jnp.where(works, carry.slot, 0)
-        initial, keys = self.layout.split((carry.initial[source], carry.keys[source]))
-        return self.layout.batch(begun)(carry.fresh, works, initial, keys, carry.lanes)
+        first, keys = self.layout.split((carry.first, carry.first_keys))
+        return self.layout.batch(begun)(carry.fresh, works, first, keys, carry.lanes)
 
     def _ended(self, carry: Carry, lanes: Lane) -> Array:
         return (lanes.status != RUNNING) & (carry.slot < len(carry.results.step))
 
     def _turn_over(self, carry: Carry, lanes: Lane) -> Carry:
         """Results of runs that ended put in their places, and their lanes given to the next runs."""
-        carry = carry._replace(lanes=lanes, fresh=jnp.zeros_like(carry.fresh))
         return lax.while_loop(
-            lambda carry: jnp.any(self._ended(carry, lanes) & ~carry.fresh), self._turn_over_some, carry
+            lambda carry: jnp.any(self._ended(carry, carry.lanes) & ~carry.fresh),
+            self._turn_over_some,
+            carry._replace(lanes=lanes, fresh=jnp.zeros_like(carry.fresh)),
         )
 
     def _turn_over_some(self, carry: Carry) -> Carry:
-        capacity, lanes = len(carry.results.step), carry.lanes
+        capacity, lanes = len(carry.initial), carry.lanes
         some = max(self.width // 4, 1)
         ended = self._ended(carry, lanes) & ~carry.fresh
         rank = _opaque(_rank(ended))
@@ -272,10 +280,13 @@ class Program:
         results = self.layout.take(Results(lanes.params, lanes.model, lanes.step, lanes.status), lane)
         place = carry.next + rank
         fresh = ended & (place < carry.places)
+        source = carry.next + jnp.arange(some)
         return carry._replace(
             results=jax.tree.map(lambda a, new: a.at[slot].set(new, mode="drop"), carry.results, results),
             slot=jnp.where(ended, jnp.where(fresh, place, capacity), carry.slot),
             fresh=carry.fresh | fresh,
+            first=carry.first.at[lane].set(carry.initial.at[source].get(mode="clip"), mode="drop"),
+            first_keys=carry.first_keys.at[lane].set(carry.keys.at[source].get(mode="clip"), mode="drop"),
             next=carry.next + jnp.sum(fresh, dtype=jnp.int32),
         )
 

@@ -213,10 +213,15 @@ def _digits() -> Iterator[Entry]:
     )  # fmt: skip
 
 
+def _entries() -> Iterator[Entry]:
+    for part in (_abs1, _relu1, _two_layer, _digits):
+        yield from part()
+
+
 @cache
 def catalog() -> dict[str, Entry]:
     """All entries by name."""
-    return {entry.experiment.name: entry for part in (_abs1, _relu1, _two_layer, _digits) for entry in part()}
+    return {entry.experiment.name: entry for entry in _entries()}
 
 
 def list_experiments() -> list[str]:
@@ -246,6 +251,7 @@ def get_experiment(name: str) -> Experiment:
     return get_entry(name).experiment
 
 
+@cache
 def get_entry(name: str) -> Entry:
     """An experiment with its provenance.
 
@@ -254,6 +260,7 @@ def get_entry(name: str) -> Entry:
     ExperimentError
         Unknown name; the message gives the nearest.
     """
-    if name not in catalog():
-        raise ExperimentError(f"unknown experiment {name!r}; {nearest(name, catalog())}")
-    return catalog()[name]
+    for entry in _entries():  # to check the others takes longer than `jaxor --help`
+        if entry.experiment.name == name:
+            return entry
+    raise ExperimentError(f"unknown experiment {name!r}; {nearest(name, catalog())}")

@@ -45,7 +45,7 @@ def check_fit(law: Law) -> None:
         return params, drawn, fixed, law.loss(outputs, law.task.targets), law.task.accuracy(outputs, law.task.targets)
 
     try:
-        params, drawn, fixed, loss, accuracy = jax.eval_shape(once, jax.random.key(0))
+        params, drawn, fixed, loss, accuracy = jax.eval_shape(once, jax.eval_shape(jax.random.key, 0))
     except ExperimentError as error:
         raise ExperimentError(*error.args) from None  # without the note that JAX adds to what passes through it
     except Exception as error:
