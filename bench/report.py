@@ -56,7 +56,6 @@ def text(values: dict[str, float], scale: float = 1.0) -> str:
 
 def machine() -> dict[str, Any]:
     """Processor, GPU, versions and revision."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     cpu = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     return {
         "cpu": cpu[0] if cpu else platform.processor(),
@@ -64,8 +63,13 @@ def machine() -> dict[str, Any]:
         "gpu": gpu(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "revision": git.stdout.strip(),
+        "revision": _git("describe", "--always") + "-changed" * bool(_git("status", "--porcelain", ":!bench/results")),
     }
+
+
+def _git(*arguments: str) -> str:
+    """What git says; nothing where there is no repository."""
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
 
 
 @functools.cache

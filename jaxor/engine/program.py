@@ -51,9 +51,9 @@ class Carry(NamedTuple):
     """A block on its way.
 
     `initial` (places, P) and `keys` (places, 2) are the first parameters and key data of all places, `slot` the place
-    that each lane works for (the capacity if none), `fresh` whether it is still to begin with it, `first` (lanes, P) and
-    `first_keys` (lanes, 2) what it began or is to begin with, `next` the first
-    place without a lane, `places` how many there are, `looks` how often `drain` has looked for runs that ended.
+    that each lane works for (the capacity if none), `fresh` whether it is still to begin with it, `first` (lanes, P)
+    and `first_keys` (lanes, 2) what it begins with, `next` the first place without a lane, `places` how many there are,
+    `looks` how often `drain` has looked for runs that ended.
     """
 
     initial: Array

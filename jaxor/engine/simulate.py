@@ -44,7 +44,7 @@ There XLA:CPU computes exp and its like by other instructions, and bits would de
 _OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512}
 """XLA's own choice is 256 bits even where the CPU has vectors of 512."""
 
-_BLOCK_FLOPS = 1e11
+_BLOCK_FLOPS = 2e11
 _BLOCK_BYTES = 2**28
 _BLOCK_SEEDS = 2**17
 
