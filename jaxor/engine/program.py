@@ -53,7 +53,7 @@ class Carry(NamedTuple):
     `initial` (places, P) and `keys` (places, 2) are the first parameters and key data of all places, `slot` the place
     that each lane works for (the capacity if none), `fresh` whether it is still to begin with it, `first` (lanes, P)
     and `first_keys` (lanes, 2) what it begins with, `next` the first place without a lane, `places` how many there are,
-    `looks` how often `drain` has looked for runs that ended.
+    `steps` how many steps `drain` has taken, each in all lanes.
     """
 
     initial: Array
@@ -65,7 +65,7 @@ class Carry(NamedTuple):
     first_keys: Array
     next: Array
     places: Array
-    looks: Array
+    steps: Array
     results: Results
 
 
@@ -97,7 +97,6 @@ class Program:
         self.dynamics = Dynamics(experiment)
         self.width = lane_width
         self.full = experiment.batch.mode == "full"
-        self.steps_per_look = EPOCHS_PER_LOOK if self.full else self.dynamics.steps_per_epoch
         self.layout = layout_for(self.dynamics.order.size, self.dynamics.points)
 
     # The programs
@@ -149,7 +148,7 @@ class Program:
             first_keys=keys[: self.width],
             next=jnp.minimum(places, self.width),
             places=places,
-            looks=jnp.zeros((), jnp.int32),
+            steps=jnp.zeros((), jnp.int32),
             results=Results(initial, model, none, none),
         )
 
@@ -169,21 +168,22 @@ class Program:
     def drain(self, carry: Carry) -> Carry:
         """Epochs until every run has ended; lanes are refilled whenever enough of them stand idle."""
         enough = max(self.width // IDLE_LANES, 1)
+        look = EPOCHS_PER_LOOK if self.full else self.dynamics.steps_per_epoch
 
         def busy(carry: Carry, lanes: Lane) -> Array:
             running = jnp.sum(lanes.status == RUNNING)
             return (running > 0) & (jnp.sum(self._ended(carry, lanes)) < enough)
 
         def work(carry: Carry) -> Carry:
-            begun = self._begun(carry)
+            lanes, steps = self._begun(carry), carry.steps
             if self.full:  # a second loop over the lanes puts the state back where it was, so that none is copied
-                begun = self.layout.batch(self.dynamics.step)(_opaque(begun), None)
-            lanes, looks = lax.while_loop(
+                lanes, steps = self.layout.batch(self.dynamics.step)(_opaque(lanes), None), steps + 1
+            lanes, steps = lax.while_loop(
                 lambda state: busy(carry, state[0]),
-                lambda state: (self._epochs(state[0], EPOCHS_PER_LOOK)[0], state[1] + 1),
-                (begun, carry.looks),
+                lambda state: (self._epochs(state[0], EPOCHS_PER_LOOK)[0], state[1] + look),
+                (lanes, steps),
             )
-            return self._turn_over(carry._replace(looks=looks), lanes)
+            return self._turn_over(carry._replace(steps=steps), lanes)
 
         return lax.while_loop(self.unfinished, work, carry)
 

@@ -194,7 +194,7 @@ class Worker:
                 arguments, begin=self.program.begin, drain=self.program.drain, finish=self.program.finish
             )
             carry = drain(begin(*arguments))
-            self.lane_steps += int(carry.looks) * self.program.steps_per_look * self.lane_width
+            self.lane_steps += int(carry.steps) * self.lane_width
             finished = finish(carry)
         block = self._block(seeds, finished, None)
         if len(seeds) >= MANY_WIDTHS * self.lane_width:
