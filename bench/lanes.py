@@ -6,10 +6,12 @@ itself where that loses little; such an experiment has no other share.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
+from bench.calls import environment
 from bench.options import devices, parser
 from bench.report import machine, publish
 
@@ -31,10 +33,8 @@ def main() -> None:
     made = parser("bench.lanes", __doc__)
     made.add_argument("experiments", nargs="*", help="all of the bench, if none is named")
     options = made.parse_args()
-    devices(
-        options,
-        cpu_only="what lanes do follows from the lengths of runs alone",
-    )
+    devices(options, cpu_only="what lanes do follows from the lengths of runs alone")
+    os.environ.update(environment("cpu"))  # before anything imports JAX
     print(f"\n{'':<22}{'lanes':>7}{'runs':>9}{'steps a run':>13}  {'way':<11}{'live':>7}{'live without refills':>22}")
     rows = []
     for name in options.experiments or NAMES:
@@ -50,7 +50,7 @@ def count(name: str, runs: int) -> dict[str, Any]:
     """
     from jaxor.engine.block import concatenate
     from jaxor.engine.recording import Recording
-    from jaxor.engine.simulate import MANY_WIDTHS, TOGETHER, Worker, plan
+    from jaxor.engine.simulate import Worker, plan
     from jaxor.experiments.catalog import get_experiment
 
     experiment = get_experiment(name)
@@ -63,15 +63,15 @@ def count(name: str, runs: int) -> dict[str, Any]:
     for part in parts:  # now that the engine has chosen its way
         worker.run(part, Recording("none"))
     live = int(block.steps.sum(dtype=np.int64))
-    without = block.lanes_used_together(how.lane_width)
-    together = size >= MANY_WIDTHS * how.lane_width and without > TOGETHER
+    without = block.lanes_used_together(how.lane_width, worker.program.look)
+    taken = worker.lane_steps - before
     return {
         "experiment": name,
         "lane_width": how.lane_width,
         "runs": len(block),
         "mean_steps": live / len(block),
-        "way": "together" if together else "refilled",
-        "live": without if together else live / (worker.lane_steps - before),
+        "way": "refilled" if taken else "together",
+        "live": live / taken if taken else without,
         "live_without_refills": without,
     }
 

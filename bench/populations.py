@@ -1,12 +1,13 @@
 """Whether counts of runs are right, and success shares to three digits.
 
 Counts of epochs are compared with those of the same runs kept one by one, and with the closed form of abs1_convergence
-(docs/populations.md). Shares are those at which ``--until`` stops.
+(tests/engine/test_closed_forms.py). Shares are those at which ``--until`` stops.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -33,7 +34,10 @@ def main() -> None:
     law = _law(PART if options.quick else 100 * PART)
     shares = [_share(name, 0.005 if options.quick else 0.0005) for name in SHARES]
     _print(equal, law, shares)
-    publish("populations", {"machine": machine(), "quick": options.quick, "equal": equal, "law": law, "shares": shares})
+    found = {"equal": equal, "law": law, "shares": shares}
+    publish("populations", {"machine": machine(), "quick": options.quick, **found})
+    if not (law["counts_equal"] and all(row["equal"] for row in equal)):
+        sys.exit("counts differ from those of the runs")
 
 
 def _equal(name: str, seeds: int) -> dict[str, Any]:
@@ -63,15 +67,16 @@ def _law(seeds: int) -> dict[str, Any]:
     counted = jaxor.simulate("abs1_convergence", seeds, keep="statistics").epochs
     seconds = time.perf_counter() - started
     same = np.array_equal(np.flatnonzero(found), counted.values) and np.array_equal(found[found > 0], counted.counts)
+    seen = np.flatnonzero(law + found)
     return {
         "experiment": "abs1_convergence",
         "seeds": seeds,
         "agree": agree / seeds,
         "counts_equal": bool(same),
         "seconds": seconds,
-        "epochs": np.flatnonzero(found).tolist(),
-        "law": law[found > 0].tolist(),
-        "counted": found[found > 0].tolist(),
+        "epochs": seen.tolist(),
+        "law": law[seen].tolist(),
+        "counted": found[seen].tolist(),
     }
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxor.engine.block import Block, concatenate
+from jaxor.engine.block import Block, gather
+from jaxor.engine.seeds import number
 from jaxor.engine.tally import Tally
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.registry import ExperimentError
@@ -190,12 +191,12 @@ def _runs(work: Work, directory: RunDirectory | None) -> Run:
     job = work.job
     assert job.seeds is not None  # noqa: S101 (where runs are kept, seeds are listed)
     missing = work.missing(directory)
-    parts: list[Any] = []
     with contextlib.closing(work.perform(run_tasks(job, missing, directory is not None), missing)) as answers:
+        if directory is None:
+            block = gather((answer.result for answer in answers), number(missing))
+            return Run.from_block(job.manifest, _in_order(block, job.seeds), job.experiment)
         for answer in answers:
-            parts.append(answer.result) if directory is None else _store(answer, directory)
-    if directory is None:
-        return Run.from_block(job.manifest, _in_order(concatenate(parts), job.seeds), job.experiment)
+            _store(answer, directory)
     source = Shards(directory.manifest, directory.shards(), job.seeds)
     return Run(directory.manifest, source, directory.path, job.experiment)
 

@@ -10,6 +10,7 @@ sealed shard if they go to disk, else plain arrays, which cost less.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import json
 import os
@@ -31,8 +32,12 @@ from jaxor.engine.seeds import Ranges, number
 from jaxor.engine.tally import Tally
 from jaxor.store.schema import block_of, columns, counts, tally_of
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl: Any = None
 PIPE_BYTES = 2**20
-"""What the system holds of an answer on its way, so that workers wait less often; a size that Linux always grants."""
+"""What the system may hold of an answer on its way, so that workers wait less often; Linux grants it to some pipes."""
 
 
 class WorkerError(RuntimeError):
@@ -107,10 +112,13 @@ class Pool:
         self._processes = [
             subprocess.Popen(
                 [*command, str(available[i % len(available)])],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES, env=environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
             )
             for i in range(size)
         ]  # fmt: skip
+        for process in self._processes:
+            with contextlib.suppress(OSError, AttributeError):  # too many pipes already; no such thing outside Linux
+                fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # type: ignore[arg-type]
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         for process in self._processes:
             self._free.put(process)

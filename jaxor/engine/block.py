@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -77,10 +78,14 @@ class Block:
         taken: dict[str, Any] = {name: None if array is None else array[order] for name, array in arrays.items()}
         return Block(**taken, traces=None if self.traces is None else _take_traces(self.traces, order))
 
-    def lanes_used_together(self, width: int) -> float:
-        """Share of lane-steps spent on live runs if so many runs at a time had begun together."""
+    def lanes_used_together(self, width: int, look: int) -> float:
+        """Share of lane-steps spent on live runs if `width` runs at a time begin together and end at a look.
+
+        `look` is the number of steps between two looks at whether all have ended.
+        """
         groups = np.resize(self.steps, (-(-len(self) // width), width))
-        return float(self.steps.mean() / max(groups.max(axis=1).mean(), 1))
+        steps = -(-groups.max(axis=1) // look) * look
+        return float(self.steps.mean() / max(steps.mean(), 1))
 
 
 def _take_traces(traces: Traces, order: NDArray[np.intp]) -> Traces:
@@ -104,3 +109,22 @@ def concatenate(blocks: Sequence[Block]) -> Block:
         parts = [block.traces for block in blocks]
         traces = Traces(*(join([getattr(part, f.name) for part in parts]) for f in fields(Traces)))
     return Block(**{name: join([getattr(block, name) for block in blocks]) for name in names}, traces=traces)
+
+
+def gather(blocks: Iterator[Block], runs: int) -> Block:
+    """As `concatenate`, of blocks that come one by one and have so many runs together.
+
+    Without traces each block is let go of once it is copied: the system gives memory away slowly.
+    """
+    first = next(blocks)
+    if first.traces is not None:
+        return concatenate([first, *blocks])
+    parts: dict[str, Any] = {f.name: getattr(first, f.name) for f in fields(Block)}
+    whole = {n: None if part is None else np.empty((runs, *part.shape[1:]), part.dtype) for n, part in parts.items()}
+    begin = 0
+    for block in itertools.chain([first], blocks):
+        for name, array in whole.items():
+            if array is not None:
+                array[begin : begin + len(block)] = getattr(block, name)
+        begin += len(block)
+    return Block(**whole)  # type: ignore[arg-type]

@@ -171,7 +171,7 @@ RULES: dict[str, _Rule] = dict.fromkeys(
 
 # Operations on constants: JAX would compile a program for each one
 
-_MOVING = "broadcast_in_dim slice transpose reshape squeeze expand_dims rev concatenate stack split".split()
+_MOVING = "broadcast_in_dim slice reshape squeeze expand_dims rev concatenate stack split".split()
 _EXACT: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
@@ -192,19 +192,21 @@ _EXACT: dict[str, Callable[..., Any]] = {
 
 
 def on_constants(equation: Any, operands: list[Numbers], avals: list[jax.ShapeDtypeStruct]) -> list[Numbers] | None:
-    """The results of an operation on plain numbers; None where NumPy's might differ from XLA's."""
-    name = equation.primitive.name
+    """The results of an operation on plain numbers; None where NumPy's might differ from XLA's.
+
+    They differ for numbers below the smallest normal one, too, but those are 0 to XLA:CPU wherever it meets them.
+    """
+    name, shape, dtype = equation.primitive.name, avals[0].shape, avals[0].dtype
     kinds = {operand.dtype.kind for operand in operands}
     if name in _MOVING:
         return RULES[name](equation, operands, avals)
     if name == "iota_2x32_shape":  # the counters that threefry hashes
-        count = math.prod(avals[0].shape)
-        return [np.zeros(avals[0].shape, np.uint32), np.arange(count, dtype=np.uint32).reshape(avals[0].shape)]
-    if name == "convert_element_type" and (kinds <= set("biu") or avals[0].dtype.kind == "f"):
-        return [operands[0].astype(avals[0].dtype)]
+        return [np.zeros(shape, np.uint32), np.arange(math.prod(shape), dtype=np.uint32).reshape(shape)]
     if name == "argmax":
-        return [operands[0].argmax(equation.params["axes"][0]).astype(avals[0].dtype)]
-    if name not in _EXACT or (name == "div" and kinds != {"f"}):
-        return None
+        return [operands[0].argmax(equation.params["axes"][0]).astype(dtype)]
     with np.errstate(all="ignore"):
-        return [np.asarray(_EXACT[name](*operands), avals[0].dtype)]
+        if name == "convert_element_type" and kinds <= set("biuf") and (dtype.kind == "f" or "f" not in kinds):
+            return [operands[0].astype(dtype)]
+        if name in _EXACT and kinds <= set("biuf") and (name != "div" or kinds == {"f"}):
+            return [np.asarray(_EXACT[name](*operands), dtype)]
+    return None

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxor.engine.keys import run_key
-from jaxor.engine.layout import layout_for
+from jaxor.engine.layout import NARROW, layout_for
 from jaxor.engine.step import RUNNING, Dynamics, Lane
 from jaxor.experiments.experiment import Experiment
 
@@ -97,6 +97,7 @@ class Program:
         self.dynamics = Dynamics(experiment)
         self.width = lane_width
         self.full = experiment.batch.mode == "full"
+        self.look = EPOCHS_PER_LOOK if self.full else self.dynamics.steps_per_epoch
         self.layout = layout_for(self.dynamics.order.size, self.dynamics.points)
 
     # The programs
@@ -168,7 +169,6 @@ class Program:
     def drain(self, carry: Carry) -> Carry:
         """Epochs until every run has ended; lanes are refilled whenever enough of them stand idle."""
         enough = max(self.width // IDLE_LANES, 1)
-        look = EPOCHS_PER_LOOK if self.full else self.dynamics.steps_per_epoch
 
         def busy(carry: Carry, lanes: Lane) -> Array:
             running = jnp.sum(lanes.status == RUNNING)
@@ -176,11 +176,12 @@ class Program:
 
         def work(carry: Carry) -> Carry:
             lanes, steps = self._begun(carry), carry.steps
-            if self.full:  # a second loop over the lanes puts the state back where it was, so that none is copied
+            if self.full and self.layout is NARROW:
+                # A second loop over the lanes puts the state back where it was, so that none is copied.
                 lanes, steps = self.layout.batch(self.dynamics.step)(_opaque(lanes), None), steps + 1
             lanes, steps = lax.while_loop(
                 lambda state: busy(carry, state[0]),
-                lambda state: (self._epochs(state[0], EPOCHS_PER_LOOK)[0], state[1] + look),
+                lambda state: (self._epochs(state[0], EPOCHS_PER_LOOK)[0], state[1] + self.look),
                 (lanes, steps),
             )
             return self._turn_over(carry._replace(steps=steps), lanes)
@@ -241,7 +242,9 @@ class Program:
             return after, Record(after.step > lanes.step, after.step, after.loss, params)
 
         if self.full:
-            last, rows = lax.scan(step, lanes, length=epochs, unroll=1 if careful else 2)
+            # Two steps at a time spare copies of the state; but two wide ones are compiled to other code than one.
+            pairs = self.layout is NARROW and not careful
+            last, rows = lax.scan(step, lanes, length=epochs, unroll=2 if pairs else 1)
         else:
             points = self.layout.join(self.layout.batch(self.dynamics.batches)(lanes.key, lanes.step))
             last, rows = lax.scan(step, lanes, jnp.moveaxis(points, 1, 0))

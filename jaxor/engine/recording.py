@@ -73,7 +73,7 @@ class Recorder:
             kept = taken & (last | (step % self._recording.every == 0))
         at = np.flatnonzero(kept)
         rows = [np.broadcast_to(slot, taken.shape), step, loss] + [params] * (params is not None)
-        self._parts.append(tuple(array.reshape(taken.size, -1).squeeze().take(at, axis=0) for array in rows))
+        self._parts.append(tuple(array.reshape(taken.size, *array.shape[2:]).take(at, axis=0) for array in rows))
 
     def traces(self, steps: NDArray[np.int32]) -> Traces:
         """Traces of runs 0, 1, ... that took so many steps."""

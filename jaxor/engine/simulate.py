@@ -198,7 +198,7 @@ class Worker:
             finished = finish(carry)
         block = self._block(seeds, finished, None)
         if len(seeds) >= MANY_WIDTHS * self.lane_width:
-            self._together = block.lanes_used_together(self.lane_width) > TOGETHER
+            self._together = block.lanes_used_together(self.lane_width, self.program.look) > TOGETHER
         return block
 
     def _recorded(self, seeds: NDArray[np.int64], recording: Recording, given: Floats | None, careful: bool) -> Block:
@@ -273,7 +273,11 @@ class Worker:
                     arguments = (jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), results),)
         if len(self._compiled) > known:
             self.compile_seconds += time.perf_counter() - started
-        return [program.result() for program in made]
+        try:
+            return [program.result() for program in made]
+        except BaseException:
+            self._compiled.clear()  # it may go better the next time
+            raise
 
 
 class NoAcceptableDraw(ValueError):

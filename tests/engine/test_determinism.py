@@ -41,6 +41,8 @@ def as_recorded(block: Block, kind: str) -> Block:
     """What a block with all traces would hold had only `kind` been recorded."""
     traces = block.traces
     assert traces is not None and traces.params is not None
+    if kind == "all":
+        return block
     if kind == "none":
         return dataclasses.replace(block, traces=None)
     if kind == "loss":

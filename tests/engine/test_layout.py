@@ -15,6 +15,7 @@ from jax import Array, lax
 from numpy.testing import assert_allclose, assert_array_equal
 
 from jaxor.engine.layout import NARROW, WIDE
+from jaxor.engine.operations import on_constants
 
 LANES = 5  # the length of some axes, so that a mix-up of axes is noticed
 
@@ -383,3 +384,67 @@ def test_the_wide_layout_is_vmap() -> None:
         WIDE.batch(lambda a: (a @ a.T, a.sum()))(a), jax.vmap(lambda a: (a @ a.T, a.sum()))(a), strict=True
     ):
         assert_array_equal(one, other)
+
+
+# What is done to constants while a program is made
+
+
+def constant(dtype: Any) -> Any:
+    """Numbers at the ends of a type, and what is no number."""
+    if np.issubdtype(dtype, np.integer):
+        info = np.iinfo(dtype)
+        return np.array([0, 1, 2, 31, 32, info.max, info.min, info.max - 1], dtype)
+    return np.array([0, -0.0, 1, -1.5, np.inf, -np.inf, np.nan, 1e37], dtype)
+
+
+ANY = [lax.add, lax.sub, lax.mul, lax.eq, lax.ne, lax.lt, lax.le, lax.gt, lax.ge]
+BITS = [lax.bitwise_and, lax.bitwise_or, lax.bitwise_xor, lax.shift_right_logical]
+ON_CONSTANTS = [
+    *((operation, dtype) for operation in [*ANY, lax.div] for dtype in (np.float32, np.float64)),
+    *((operation, dtype) for operation in [*ANY, *BITS] for dtype in (np.int32, np.uint32)),
+]
+
+
+@pytest.mark.parametrize(("operation", "dtype"), ON_CONSTANTS, ids=lambda value: value.__name__)
+def test_constants_are_what_jax_makes_of_them(operation: Function, dtype: Any) -> None:
+    with jax.enable_x64(dtype is np.float64):
+        left, right = (grid.ravel() for grid in np.meshgrid(constant(dtype), constant(dtype)))
+        closed = jax.make_jaxpr(operation)(left, right)
+        found = on_constants(closed.eqns[0], [left, right], closed.out_avals)
+        assert found is not None
+        assert found[0].dtype == closed.out_avals[0].dtype
+        assert_array_equal(found[0], operation(jnp.asarray(left), jnp.asarray(right)))
+
+
+@pytest.mark.parametrize(
+    ("operation", "operand"),
+    [
+        (lambda a: lax.argmax(a, 0, np.int32), constant(np.float32)),
+        (lambda a: lax.convert_element_type(a, np.float32), constant(np.int32)),
+        (lambda a: lax.convert_element_type(a, np.int32), np.array([True, False])),
+        (lambda a: lax.broadcast_in_dim(a, (3, 8), (1,)), constant(np.float32)),
+        (lambda a: lax.slice(a, (1,), (7,), (2,)), constant(np.int32)),
+    ],
+)
+def test_other_operations_on_constants(operation: Function, operand: Any) -> None:
+    closed = jax.make_jaxpr(operation)(operand)
+    found = on_constants(closed.eqns[0], [operand], closed.out_avals)
+    assert found is not None
+    assert_array_equal(found[0], operation(operand))
+
+
+def test_what_numpy_does_otherwise_is_left_to_jax() -> None:
+    for function in (jnp.exp, lambda a: lax.convert_element_type(a, np.int32)):
+        operand = constant(np.float32)
+        closed = jax.make_jaxpr(function)(operand)
+        assert on_constants(closed.eqns[0], [operand], closed.out_avals) is None
+
+
+@pytest.mark.parametrize("count", [3, 8, 9, 50])
+def test_random_numbers_are_those_of_jax(count: int) -> None:
+    keys = jax.random.key_data(jax.random.split(jax.random.key(7), 32))
+
+    def draw(data: Array) -> Array:
+        return jax.random.bits(jax.random.wrap_key_data(data), (count,))
+
+    check(draw, keys, exact=True)

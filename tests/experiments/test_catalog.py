@@ -250,3 +250,7 @@ def test_an_unknown_name_gives_the_nearest() -> None:
 def test_the_default_is_there() -> None:
     assert DEFAULT == "abs1_convergence"
     assert DEFAULT in jaxor.list_experiments()
+
+
+def test_entries_one_by_one_are_those_of_the_catalogue() -> None:
+    assert {name: get_entry(name) for name in catalog()} == catalog()

@@ -1,0 +1,73 @@
+"""What goes between a process and its workers."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import jaxor
+from jaxor import workers
+from jaxor.workers import receive, send
+
+ARRAYS: dict[str, Any] = {
+    "nothing": np.empty((0, 3), np.float32),
+    "none": np.empty(0, np.int64),
+    "number": np.array(3.5),
+    "foreign": np.arange(6, dtype=">i4").reshape(2, 3),
+    "columns": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+    "some": np.arange(10, dtype=np.int8)[::3],
+    "truth": np.array([True, False]),
+}
+
+
+def message() -> bytes:
+    stream = io.BytesIO()
+    send(stream, {"error": None}, **ARRAYS)
+    return stream.getvalue()
+
+
+def test_messages_arrive_as_they_were_sent() -> None:
+    header, arrays = receive(io.BufferedReader(io.BytesIO(message())))  # type: ignore[arg-type]
+    assert header["error"] is None
+    assert list(arrays) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
+        assert_array_equal(arrays[name], array)
+
+
+@pytest.mark.parametrize("length", [0, 10, -1, -20])
+def test_a_message_that_is_cut_off(length: int) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (of JSON or of jaxor: `Pool` treats both alike)
+        receive(io.BufferedReader(io.BytesIO(message()[:length])))  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(workers.fcntl is None, reason="pipes have one size on this system")
+def test_workers_start_where_pipes_may_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux grants large pipes to a user up to a total only."""
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(workers.fcntl, "fcntl", refuse)
+    workers.discard(workers.pool(2))  # so that new ones start here
+    run = jaxor.simulate("abs1_convergence", 300_000, traces=False, devices=2)
+    assert len(run) == 300_000
+
+
+def test_a_worker_killed_during_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = workers.pool(2)
+
+    def kill(*arguments: Any, **options: Any) -> None:
+        send(*arguments, **options)
+        for process in pool._processes:
+            process.kill()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "send", kill)
+        with pytest.raises(workers.WorkerError, match="ended unexpectedly"):
+            jaxor.simulate("abs1_convergence", 300_000, traces=False, devices=2)
+    assert len(jaxor.simulate("abs1_convergence", 300_000, traces=False, devices=2)) == 300_000
