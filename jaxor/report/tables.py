@@ -241,14 +241,20 @@ def count(number: int, noun: str) -> str:
 
 
 def percent(share: float, total: int) -> str:
-    """A share with as many digits as `total` runs can tell apart, from one to three.
+    """A share with as many digits as `total` runs can tell apart, from one to three; 0 and 100 only if it is exact.
 
     Examples
     --------
-    >>> percent(0.58, 50), percent(0.9999, 10_000)
-    ('58.0 %', '99.99 %')
+    >>> percent(0.58, 50), percent(0.9999, 10_000), percent(1 - 1e-7, 10**9), percent(1e-7, 10**9)
+    ('58.0 %', '99.99 %', '>99.999 %', '<0.001 %')
     """
-    return f"{100 * share:.{min(max(len(str(total - 1)) - 2, 1), 3)}f} %"
+    digits = min(max(len(str(total - 1)) - 2, 1), 3)
+    smallest = 10.0**-digits
+    if 0 < share < smallest / 200:
+        return f"<{smallest:.{digits}f} %"
+    if 1 - smallest / 200 < share < 1:
+        return f">{100 - smallest:.{digits}f} %"
+    return f"{100 * share:.{digits}f} %"
 
 
 def ranges_text(ranges: Ranges) -> str:

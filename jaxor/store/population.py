@@ -17,6 +17,7 @@ from jaxor.store.errors import StoreError
 from jaxor.store.manifest import Manifest
 from jaxor.store.schema import counts
 from jaxor.store.shard import decode_tally
+from jaxor.store.simulated import Simulated
 
 if TYPE_CHECKING:
     import xarray
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Quantity = Literal["epochs", "initial_loss", "final_loss"]
 
 
-class Population:
+class Population(Simulated):
     """Counts of the runs of one simulation, by status, success, epochs and losses.
 
     Made by `jaxor.simulate` with ``keep="statistics"`` and by `jaxor.open_run`. Counts of epochs are exact; losses are
@@ -36,11 +37,8 @@ class Population:
     def __init__(
         self, manifest: Manifest, tally: Tally, path: Path | None = None, experiment: Experiment | None = None
     ) -> None:
-        self.manifest = manifest
+        super().__init__(manifest, path, experiment)
         self.tally = tally
-        self.path = path
-        """Run directory; None in memory."""
-        self._experiment = experiment
 
     def __len__(self) -> int:
         return len(self.tally)
@@ -120,20 +118,6 @@ class Population:
         runs = groups.sum(axis=(1, 2))
         kept = (runs > 0) & np.isfinite(values)
         return Distribution(values[kept], runs[kept])
-
-    @cached_property
-    def experiment(self) -> Experiment:
-        """The experiment that was simulated."""
-        if self._experiment is not None:
-            return self._experiment
-        from jaxor.experiments.experiment import Experiment  # counts need none of what it imports
-
-        return Experiment.from_dict(self.manifest.experiment)
-
-    @property
-    def identity(self) -> str:
-        """SHA-256 of what fixes every bit of a run, given its seed."""
-        return self.manifest.identity
 
     def to_xarray(self) -> xarray.Dataset:
         """Put all counts into a dataset with the variables, dimensions and attributes of the files.

@@ -21,6 +21,7 @@ from jaxor.store.errors import StoreError, TraceNotStored
 from jaxor.store.manifest import Manifest
 from jaxor.store.population import read_population
 from jaxor.store.schema import PARAM, columns
+from jaxor.store.simulated import Simulated
 from jaxor.store.sources import Memory, Shards, Source, find
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Trace:
         return self._params
 
 
-class Run:
+class Run(Simulated):
     """Finished runs of one simulation; the seed is the first axis of every array.
 
     Made by `jaxor.simulate` and `jaxor.open_run`. Arrays of a stored run are read when first asked for.
@@ -65,11 +66,8 @@ class Run:
     def __init__(
         self, manifest: Manifest, source: Source, path: Path | None = None, experiment: Experiment | None = None
     ) -> None:
-        self.manifest = manifest
-        self.path = path
-        """Run directory; None in memory."""
+        super().__init__(manifest, path, experiment)
         self._source = source
-        self._experiment = experiment
         self._block = lru_cache(maxsize=4)(source.block)
 
     @classmethod
@@ -156,20 +154,6 @@ class Run:
         if self.manifest.traces == "none":
             raise TraceNotStored(_NO_TRACES)
         return self._source.column("row_size")
-
-    @cached_property
-    def experiment(self) -> Experiment:
-        """The experiment that was simulated."""
-        if self._experiment is not None:
-            return self._experiment
-        from jaxor.experiments.experiment import Experiment  # jaxor's arrays need none of what it imports
-
-        return Experiment.from_dict(self.manifest.experiment)
-
-    @property
-    def identity(self) -> str:
-        """SHA-256 of what fixes every bit of a run, given its seed."""
-        return self.manifest.identity
 
     @property
     def param_names(self) -> tuple[str, ...]:

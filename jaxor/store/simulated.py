@@ -1,0 +1,36 @@
+"""What all results of a simulation have in common: where they are, and what was simulated."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxor.store.manifest import Manifest
+
+if TYPE_CHECKING:
+    from jaxor.experiments.experiment import Experiment
+
+
+class Simulated:
+    """A simulation that was done; see `Run` and `Population`."""
+
+    def __init__(self, manifest: Manifest, path: Path | None, experiment: Experiment | None) -> None:
+        self.manifest = manifest
+        self.path = path
+        """Run directory; None in memory."""
+        self._experiment = experiment
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The experiment that was simulated."""
+        if self._experiment is not None:
+            return self._experiment
+        from jaxor.experiments.experiment import Experiment  # numbers need none of what it imports
+
+        return Experiment.from_dict(self.manifest.experiment)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of what fixes every bit of a run, given its seed."""
+        return self.manifest.identity
