@@ -214,7 +214,10 @@ def populations(content: dict[str, Any]) -> Figure:
     axes = figure.subplots()
     axes.bar(law["epochs"], law["law"], 0.8, color=SKY, label="closed form")
     axes.plot(law["epochs"], law["counted"], "o", color=BLACK, markersize=3, label="counted")
-    axes.set(yscale="log", xlabel="epochs", ylabel="runs", title=f"{law['experiment']}, {law['seeds']:,} runs")
+    last = max(epochs for epochs, runs in zip(law["epochs"], law["law"], strict=True) if runs)
+    beyond = sum(runs for epochs, runs in zip(law["epochs"], law["counted"], strict=True) if epochs > last)
+    axes.set(yscale="log", xlim=(0, last + 1), xlabel=f"epochs; {beyond:,} runs took more than {last}", ylabel="runs")
+    axes.set_title(f"{law['experiment']}, {law['seeds']:,} runs")
     axes.legend(loc="upper left")
     return figure
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import os
+import shutil
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from threading import Barrier
 from typing import Any
 
@@ -45,8 +47,9 @@ def on_processes(train: Callable[..., Outcome], cores: int, prepare: Callable[[]
         numbers.put(number)
     pool = ProcessPoolExecutor(cores, context, initializer=_prepare, initargs=(numbers, prepare))
     list(pool.map(_nothing, range(cores)))  # a process takes so long to start that each task gets one
-    shared = TemporaryDirectory(dir=MEMORY if MEMORY.exists() else None)
-    return lambda *arrays: _share(pool, train, arrays, cores, Path(shared.name))
+    shared = Path(mkdtemp(dir=MEMORY if MEMORY.exists() else None))
+    weakref.finalize(pool, shutil.rmtree, shared)
+    return lambda *arrays: _share(pool, train, arrays, cores, shared)
 
 
 def pin(number: int) -> None:
