@@ -21,7 +21,7 @@ _GPU = "import jax; print(jax.devices('gpu')[0].device_kind)"
 
 def publish(name: str, content: dict[str, Any]) -> None:
     """Write a bench's JSON, and its figure if that can be drawn here."""
-    print(f"\nwritten to {write(name, content)}")
+    print(f"written to {write(name, content)}")
     try:
         from bench import figures
     except ModuleNotFoundError as error:

@@ -52,7 +52,7 @@ def main() -> None:
         for cores in sorted({1, len(os.sched_getaffinity(0))}):
             rows.append(_in_process(name, cores, options.quick))
             _print(rows[-1])
-    publish("throughput", {"machine": machine(), "quick": options.quick, "rows": rows})
+            publish("throughput", {"machine": machine(), "quick": options.quick, "rows": rows})  # it takes long
 
 
 def _in_process(name: str, cores: int, quick: bool) -> dict[str, Any]:
