@@ -34,7 +34,12 @@ def _train(name: str, seeds: Any, initial: Any) -> Outcome:
     from jaxor.engine.recording import Recording
 
     worker, block_seeds = _engine(name)
-    pieces = [slice(begin, begin + block_seeds) for begin in range(0, len(seeds), block_seeds)]
-    blocks = [worker.run(seeds[piece], Recording("none"), initial[piece]) for piece in pieces]
-    names = ("epochs", "final_params", "final_loss")
-    return Outcome.of(*(np.concatenate([getattr(block, name) for block in blocks]) for name in names))
+    outcome = Outcome(
+        np.empty(len(seeds), np.int32), np.empty(initial.shape, np.float32), np.empty(len(seeds), np.float32)
+    )
+    for begin in range(0, len(seeds), block_seeds):
+        piece = slice(begin, begin + block_seeds)
+        block = worker.run(seeds[piece], Recording("none"), initial[piece])
+        for array, found in zip(outcome, (block.epochs, block.final_params, block.final_loss), strict=True):
+            array[piece] = found
+    return outcome
