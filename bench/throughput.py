@@ -113,7 +113,7 @@ def _initial(ours: Callable[..., Any], name: str, runs: int) -> tuple[Any, Any]:
 
     drawn = jaxor.simulate(jaxor.get_experiment(name).replace(max_epochs=0), seeds=runs, traces=False, devices=1)
     initial = np.ascontiguousarray(drawn.initial_params)
-    return initial, ours(initial).epochs
+    return initial, ours(initial).epochs.copy()
 
 
 def _size(train: Callable[..., Any], initial: Any) -> int:

@@ -43,7 +43,7 @@ def trainer(name: str, cores: int) -> Train | None:
     """Compiles a kernel for the experiment's numbers."""
     given = xor_case(name)
     kernel = given and _build(_definitions(given) | _tuning(name))
-    return kernel and on_threads(functools.partial(_train, kernel), cores)
+    return kernel and on_threads(functools.partial(_fill, kernel), cores)
 
 
 def _definitions(case: Case) -> dict[str, str]:
@@ -86,10 +86,7 @@ def _build(definitions: dict[str, str]) -> Any:
         return ctypes.CDLL(library)
 
 
-def _train(kernel: Any, initial: Any) -> Outcome:
+def _fill(kernel: Any, initial: Any, outcome: Outcome) -> None:
     initial = np.ascontiguousarray(initial, np.float32)
-    runs = len(initial)
-    outcome = Outcome(np.empty(runs, np.int32), np.empty_like(initial), np.empty(runs, np.float32))
     epochs, params, loss = (ctypes.c_void_p(array.ctypes.data) for array in outcome)
-    kernel.train(ctypes.c_int(runs), ctypes.c_void_p(initial.ctypes.data), params, epochs, loss)
-    return outcome
+    kernel.train(ctypes.c_int(len(initial)), ctypes.c_void_p(initial.ctypes.data), params, epochs, loss)

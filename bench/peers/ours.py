@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.peers import Outcome, Train
-from bench.peers.parallel import on_processes
+from bench.peers.parallel import empty, on_processes
 
 NAME = "jaxor"
 
@@ -30,13 +30,15 @@ def _engine(name: str) -> tuple[Any, int]:
     return Worker(experiment, how.lane_width), how.block_seeds
 
 
+_kept = functools.lru_cache(maxsize=1)(empty)
+"""The outcome is valid until the next call, see `on_threads`."""
+
+
 def _train(name: str, seeds: Any, initial: Any) -> Outcome:
     from jaxor.engine.recording import Recording
 
     worker, block_seeds = _engine(name)
-    outcome = Outcome(
-        np.empty(len(seeds), np.int32), np.empty(initial.shape, np.float32), np.empty(len(seeds), np.float32)
-    )
+    outcome = _kept(*initial.shape)
     for begin in range(0, len(seeds), block_seeds):
         piece = slice(begin, begin + block_seeds)
         block = worker.run(seeds[piece], Recording("none"), initial[piece])

@@ -9,7 +9,7 @@ import shutil
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from itertools import count
+from itertools import count, pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import mkdtemp
@@ -21,19 +21,35 @@ import numpy as np
 from bench.peers import Outcome, Train
 
 
-def on_threads(train: Train, cores: int) -> Train:
-    """The same function with its runs spread over pinned threads; for functions that hold no lock."""
-    if cores == 1:
-        return train
+def on_threads(fill: Callable[[Any, Outcome], object], cores: int) -> Train:
+    """A function that fills an outcome, with its runs spread over pinned threads; for functions that hold no lock.
+
+    The outcome is valid until the next call: the system takes long to give memory away.
+    """
     numbers = count()
     pool = ThreadPoolExecutor(cores, initializer=lambda: pin(next(numbers)))
     meeting = Barrier(cores)
     list(pool.map(lambda _: meeting.wait(), range(cores)))  # now all have started
-    return lambda initial: _spread(pool, train, (initial,), cores)
+    kept = functools.lru_cache(maxsize=1)(empty)
+
+    def train(initial: Any) -> Outcome:
+        outcome, ends = kept(*initial.shape), np.linspace(0, len(initial), cores + 1).astype(int)
+        parts = [slice(begin, end) for begin, end in pairwise(ends)]
+        list(pool.map(lambda part: fill(initial[part], Outcome(*(array[part] for array in outcome))), parts))
+        return outcome
+
+    return train
+
+
+def empty(runs: int, size: int) -> Outcome:
+    """An outcome to be filled."""
+    return Outcome(np.empty(runs, np.int32), np.empty((runs, size), np.float32), np.empty(runs, np.float32))
 
 
 def on_processes(train: Callable[..., Outcome], cores: int, prepare: Callable[[], object]) -> Callable[..., Outcome]:
-    """The same on pinned processes, each of which first calls `prepare`; both must be functions of a module.
+    """A function with its runs spread over pinned processes, each of which first calls `prepare`.
+
+    Both must be functions of a module.
 
     For all else: on arrays this small, threads that share an interpreter get in each other's way, and so do those of
     PyTorch and XLA.
@@ -68,17 +84,11 @@ def _nothing(_: int) -> None:
     pass
 
 
-def _spread(pool: Executor, train: Callable[..., Outcome], arrays: tuple[Any, ...], cores: int) -> Outcome:
-    parts = min(cores, len(arrays[0]))
-    outcomes = pool.map(train, *(np.array_split(array, parts) for array in arrays))
-    return Outcome(*(np.concatenate(arrays) for arrays in zip(*outcomes, strict=True)))
-
-
 MEMORY = Path("/dev/shm")  # noqa: S108 (its use is safe: the folder in it is the user's own)
 
 
 def _share(pool: Executor, train: Callable[..., Outcome], arrays: tuple[Any, ...], cores: int, folder: Path) -> Outcome:
-    """The same through memory that the processes share, as threads do; the outcome is valid until the next call."""
+    """Runs in equal parts, through memory that the processes share; the outcome is valid until the next call."""
     runs, size = arrays[-1].shape
     given = [_mapped(folder / f"given{i}", array.shape, array.dtype) for i, array in enumerate(arrays)]
     shapes = [("epochs", (runs,), np.int32), ("params", (runs, size), np.float32), ("loss", (runs,), np.float32)]
