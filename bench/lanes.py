@@ -15,15 +15,6 @@ from bench.calls import environment
 from bench.options import devices, parser
 from bench.report import machine, publish
 
-NAMES = (
-    "abs1_convergence",
-    "abs1_normal",
-    "abs1_large",
-    "relu1_normal",
-    "relu1_prelu",
-    "relu2_two_mse_sgd",
-    "relu2_eight_mse_norm",
-)
 RUNS = 131_072
 QUICK_RUNS = 32_768
 
@@ -35,9 +26,11 @@ def main() -> None:
     options = made.parse_args()
     devices(options, cpu_only="what lanes do follows from the lengths of runs alone")
     os.environ.update(environment("cpu"))  # before anything imports JAX
+    from bench.peers.cases import NAMES
+
     print(f"\n{'':<22}{'lanes':>7}{'runs':>9}{'steps a run':>13}  {'way':<11}{'live':>7}{'live without refills':>22}")
     rows = []
-    for name in options.experiments or NAMES:
+    for name in options.experiments or [name for name in NAMES if name != "digits_mlp"]:
         rows.append(count(name, QUICK_RUNS if options.quick else RUNS))
         _print(rows[-1])
     publish("lanes", {"machine": machine(), "quick": options.quick, "rows": rows})

@@ -109,6 +109,8 @@ def _part(train: Callable[..., Outcome], given: list[Any], found: list[Any], beg
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap[Any, Any]:
-    """A file as an array, made if it is not there or of another size."""
+    """A file as an array; a new file if there is none or one of another size, which whoever holds it keeps."""
     there = path.exists() and path.stat().st_size == math.prod(shape) * np.dtype(dtype).itemsize
+    if not there:
+        path.unlink(missing_ok=True)  # to shorten it would end every process that reads beyond
     return np.memmap(path, dtype, "r+" if there else "w+", shape=shape)

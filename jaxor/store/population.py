@@ -127,16 +127,7 @@ class Population(Simulated):
         ImportError
             If xarray is not installed.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise ImportError("to_xarray needs xarray; install it with: pip install 'jaxor[xarray]'") from error
-        arrays = counts(self.tally)
-        variables = {
-            name: (variable.dims, arrays[name], dict(variable.attributes))
-            for name, variable in self.manifest.variables.items()
-        }
-        return xarray.Dataset(variables, attrs=self.manifest.attributes())
+        return self._dataset(counts(self.tally))
 
 
 def read_population(

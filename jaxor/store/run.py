@@ -216,19 +216,11 @@ class Run(Simulated):
         ImportError
             If xarray is not installed.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise ImportError("to_xarray needs xarray; install it with: pip install 'jaxor[xarray]'") from error
-        arrays = columns(self._source.block(0, len(self)))
-        variables = {
-            name: (variable.dims, arrays[name], dict(variable.attributes))
-            for name, variable in self.manifest.variables.items()
-        }
-        if any("param" in dims for dims, _, _ in variables.values()):
+        dataset = self._dataset(columns(self._source.block(0, len(self))))
+        if "param" in dataset.dims:
             attributes = {name: value for name, value in PARAM.attributes.items() if name != "_Encoding"}
-            variables["param"] = (("param",), np.array(self.param_names, object), attributes)
-        return xarray.Dataset(variables, attrs=self.manifest.attributes())
+            dataset["param"] = (("param",), np.array(self.param_names, object), attributes)
+        return dataset
 
     @cached_property
     def _by_seed(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
