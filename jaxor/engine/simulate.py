@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Block, Floats, concatenate
-from jaxor.engine.layout import layout_for
+from jaxor.engine.layout import NARROW, layout_for
 from jaxor.engine.program import Finished, Program
 from jaxor.engine.recording import Recorder, Recording
 from jaxor.engine.status import Status
@@ -28,6 +28,9 @@ LANE_WIDTH = 2048
 
 LANE_NUMBERS = 2**17
 """The default width has at most so many numbers of state in all lanes, which then stay in a core's cache."""
+
+WIDE_LANE_NUMBERS = 2**16
+"""The same for wide models, which train as fast in fewer lanes; and blocks that are short can be shared by more cores."""
 
 TOGETHER = 0.75
 """Share of lane-epochs that live runs must use without refills, for the next block to do without them."""
@@ -45,6 +48,7 @@ _OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512}
 """XLA's own choice is 256 bits even where the CPU has vectors of 512."""
 
 _BLOCK_FLOPS = 2e11
+_WIDE_BLOCK_FLOPS = 4e10  # some seconds too: a wide step does fewer a second
 _BLOCK_BYTES = 2**28
 _BLOCK_SEEDS = 2**17
 
@@ -85,7 +89,8 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     order, points = dynamics.order, dynamics.points
     layout = layout_for(order.size, points)
     if lane_width is None:
-        few = min(max(LANE_NUMBERS // _numbers(dynamics), WIDTH_STEP), LANE_WIDTH)
+        numbers = LANE_NUMBERS if layout is NARROW else WIDE_LANE_NUMBERS
+        few = min(max(numbers // _numbers(dynamics), WIDTH_STEP), LANE_WIDTH)
         lane_width = 1 << (few.bit_length() - 1)
     if isinstance(lane_width, bool) or not isinstance(lane_width, int | np.integer):
         raise ValueError(f"the lane width must be a whole number, got {lane_width!r}")
@@ -96,7 +101,7 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     steps = max(experiment.max_epochs * experiment.steps_per_epoch, 1)
     rows = {"none": 0, "loss": 3, "all": 3 + order.size}[recording.kind] * (steps // recording.every + 1)
     most = min(
-        _BLOCK_FLOPS / (steps * (6 * points + 20) * order.size),
+        (_BLOCK_FLOPS if layout is NARROW else _WIDE_BLOCK_FLOPS) / (steps * (6 * points + 20) * order.size),
         _BLOCK_BYTES / (4 * (rows + 3 * order.size)),
         _BLOCK_SEEDS,
     )
