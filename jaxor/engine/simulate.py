@@ -30,7 +30,7 @@ LANE_NUMBERS = 2**17
 """The default width has at most so many numbers of state in all lanes, which then stay in a core's cache."""
 
 WIDE_LANE_NUMBERS = 2**16
-"""The same for wide models, which train as fast in fewer lanes; and blocks that are short can be shared by more cores."""
+"""The same for wide models, which train as fast in fewer lanes; short blocks can be shared by more cores."""
 
 TOGETHER = 0.75
 """Share of lane-epochs that live runs must use without refills, for the next block to do without them."""
