@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from jaxor.store.errors import StoreError as StoreError
     from jaxor.store.errors import TraceNotStored as TraceNotStored
     from jaxor.store.export import export_netcdf as export_netcdf
+    from jaxor.store.merge import merge_runs as merge_runs
     from jaxor.store.population import Population as Population
     from jaxor.store.run import Run as Run
     from jaxor.store.run import open_run as open_run
+    from jaxor.store.verify import verify_run as verify_run
 
 # Names are looked up when first used, so that `import jaxor` does not import JAX.
 _HOMES = {
@@ -37,8 +39,10 @@ _HOMES = {
     "get_experiment": "jaxor.experiments.catalog",
     "list_experiments": "jaxor.experiments.catalog",
     "load_experiment": "jaxor.experiments.load",
+    "merge_runs": "jaxor.store.merge",
     "open_run": "jaxor.store.run",
     "simulate": "jaxor.simulation",
+    "verify_run": "jaxor.store.verify",
 }
 
 __version__ = "0.1.0"

@@ -32,18 +32,16 @@ def _serve(tasks: io.BufferedReader, answers: io.BufferedWriter) -> None:
     import numpy as np
 
     from jaxor.compute import compute
-    from jaxor.store.manifest import Manifest
-    from jaxor.store.shard import seal
     from jaxor.workers import Task, arrays_of, receive, send
 
     while tasks.peek(1):
         request, given = receive(tasks)
         try:
-            manifest = Manifest.from_json(request["manifest"])
             seeds = tuple((start, stop) for start, stop in request["seeds"])
-            answer = compute(Task(request["manifest"], seeds, request["block_seeds"], given.get("given")))
+            how = {name: request[name] for name in ("manifest", "block_seeds", "seal")}
+            answer = compute(Task(seeds=seeds, given=given.get("given"), **how))
             if request["seal"]:
-                arrays = {"shard": np.frombuffer(seal(answer.result, manifest), np.uint8)}
+                arrays = {"shard": np.frombuffer(answer.result, np.uint8)}
             else:
                 arrays = arrays_of(answer.result)
         except Exception as error:  # the parent reports it

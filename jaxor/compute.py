@@ -16,6 +16,7 @@ from jaxor.engine.simulate import Worker
 from jaxor.engine.tally import Tally
 from jaxor.experiments.experiment import Experiment
 from jaxor.store.manifest import Manifest
+from jaxor.store.shard import seal
 from jaxor.workers import Answer, Task
 
 
@@ -37,6 +38,8 @@ def compute(task: Task, experiment: Experiment | None = None) -> Answer:
     else:
         result = _block(worker, task, manifest)
         epochs = int(result.epochs.sum(dtype=np.int64))
+    if task.seal:
+        result = seal(result, manifest)
     return Answer(task.seeds, result, epochs, time.perf_counter() - started, worker.compile_seconds - before)
 
 

@@ -113,8 +113,8 @@ def prepare(
         parameters=parameters,
         layout=how.layout,
         prng=IMPLEMENTATION,
-        versions={name: importlib.metadata.version(name) for name in ("jaxor", "jax", "jaxlib", "optax")},
-        platform=_platform(),
+        versions=versions(),
+        platform=machine(),
         param_names=how.param_names,
         kind=keep,
     )
@@ -200,8 +200,13 @@ def _check_params(params: ArrayLike, names: tuple[str, ...], floats: Any) -> Flo
     return array.astype(floats)
 
 
-def _platform() -> dict[str, str]:
-    """The machine, as far as XLA's bits depend on it."""
+def versions() -> dict[str, str]:
+    """Of jaxor and of what its bits depend on, in this process."""
+    return {name: importlib.metadata.version(name) for name in ("jaxor", "jax", "jaxlib", "optax")}
+
+
+def machine() -> dict[str, str]:
+    """The machine of this process, as far as XLA's bits depend on it."""
     found = {"system": platform.system(), "machine": platform.machine(), "backend": jax.default_backend()}
     with contextlib.suppress(OSError):
         flags = Path("/proc/cpuinfo").read_text().split()

@@ -24,8 +24,7 @@ from jaxor.store.run import Run
 from jaxor.store.shard import decode_tally
 from jaxor.store.sources import Shards
 from jaxor.until import Monitor, looks
-from jaxor.work import Work, run_tasks, tally_tasks
-from jaxor.workers import Answer
+from jaxor.work import HERE, Where, Work, run_tasks, tally_tasks
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,14 @@ def simulate(
     traces: bool | str | None = None, out: str | Path | None = None, lane_width: int | None = None,
     devices: int | None = None, x64: bool = False, resume: bool = False, progress: bool = False,
     parameters: str | None = None, keep: Literal["runs"] = "runs", until: None = None,
+    cluster: str | None = None, allow_mixed: bool = False,
 ) -> Run: ...  # fmt: skip
 @overload
 def simulate(
     experiment: str | Experiment, seeds: Seeds | None = None, *, out: str | Path | None = None,
     lane_width: int | None = None, devices: int | None = None, x64: bool = False, resume: bool = False,
-    progress: bool = False, keep: Literal["statistics"], until: str | None = None,
+    progress: bool = False, keep: Literal["statistics"], until: str | None = None, cluster: str | None = None,
+    allow_mixed: bool = False,
 ) -> Population: ...  # fmt: skip
 def simulate(
     experiment: str | Experiment,
@@ -70,6 +71,8 @@ def simulate(
     parameters: str | None = None,
     keep: str = "runs",
     until: str | None = None,
+    cluster: str | None = None,
+    allow_mixed: bool = False,
 ) -> Run | Population:
     """Train one run per seed until each is done.
 
@@ -105,6 +108,12 @@ def simulate(
     until : str, optional
         ``"halfwidth(success)<=X"`` or ``<X``, with statistics: go on, from seed 0, until the 95 % confidence sequence
         of the success share is that narrow. Equal rules end at equal numbers of seeds.
+    cluster : str, optional
+        Have the work done by a Dask cluster, whose scheduler is at ``"tcp://host:8786"``; ``"local:2"`` starts one with
+        two processes on this machine. Results are the same.
+    allow_mixed : bool
+        Resume, or use a cluster, even if versions or kinds of machines differ. Each shard says what made it; bits may
+        differ.
 
     Returns
     -------
@@ -119,6 +128,8 @@ def simulate(
         Impossible experiment, seeds, parameters or options.
     StoreError
         `out` holds something else or cannot be written.
+    WorkerError
+        A worker process or the cluster failed.
 
     Examples
     --------
@@ -142,16 +153,17 @@ def simulate(
         keep=keep,
         until=until,
     )
+    where = Where(devices, cluster, allow_mixed)
     bar = contextlib.nullcontext(None) if not progress else progress_bar(job.total)
     with bar as watch:
-        return execute(job, out=out, devices=devices, resume=resume, watch=watch).run
+        return execute(job, out=out, where=where, resume=resume, watch=watch).run
 
 
 def execute(
     job: Job,
     *,
     out: str | Path | None = None,
-    devices: int | None = None,
+    where: Where = HERE,
     resume: bool = False,
     watch: Progress | None = None,
 ) -> Outcome:
@@ -163,9 +175,12 @@ def execute(
         As `simulate`.
     """
     started = time.perf_counter()
-    if devices is not None and (type(devices) is bool or not isinstance(devices, int | np.integer) or devices < 1):
-        raise ValueError(f"devices must be a whole number, 1 or more, got {devices!r}")
-    work = Work(job, devices, watch)
+    if where.cluster is not None and not job.experiment.portable:
+        raise ExperimentError(
+            f"{job.experiment.name} has parts made in Python, which cannot be sent to a cluster; use the catalogue "
+            "or TOML, or leave out the cluster"
+        )
+    work = Work(job, where, watch)
     finish = _runs if job.manifest.kind == "runs" else _statistics
     if out is None:
         if resume:
@@ -173,7 +188,7 @@ def execute(
         run = finish(work, None)
     else:
         _check_repeatable(job.experiment)
-        with RunDirectory.create_or_open(out, job.manifest, resume) as directory:
+        with RunDirectory.create_or_open(out, job.manifest, resume, where.allow_mixed) as directory:
             run = finish(work, directory)
     return Outcome(run, work.simulated, time.perf_counter() - started, work.compile_seconds)
 
@@ -191,12 +206,18 @@ def _runs(work: Work, directory: RunDirectory | None) -> Run:
     job = work.job
     assert job.seeds is not None  # noqa: S101 (where runs are kept, seeds are listed)
     missing = work.missing(directory)
+    left = number(missing)
+    if directory is not None:
+        directory.check_space(left * job.manifest.row_bytes["seed"])
     with contextlib.closing(work.perform(run_tasks(job, missing, directory is not None), missing)) as answers:
         if directory is None:
-            block = gather((answer.result for answer in answers), number(missing))
+            block = gather((answer.result for answer in answers), left)
             return Run.from_block(job.manifest, _in_order(block, job.seeds), job.experiment)
         for answer in answers:
-            _store(answer, directory)
+            directory.add(answer.seeds, answer.result)
+            if left == number(missing):  # the length of traces is known now
+                left -= len(answer)
+                directory.check_space(len(answer.result) / len(answer) * left)
     source = Shards(directory.manifest, directory.shards(), job.seeds)
     return Run(directory.manifest, source, directory.path, job.experiment)
 
@@ -214,7 +235,7 @@ def _statistics(work: Work, directory: RunDirectory | None) -> Population:
             if directory is None:
                 total += answer.result
             else:
-                _store(answer, directory)
+                directory.add(answer.seeds, answer.result)
             if monitor:
                 monitor.add(decode_tally(answer.result) if isinstance(answer.result, bytes) else answer.result)
                 if monitor.stop:
@@ -224,13 +245,6 @@ def _statistics(work: Work, directory: RunDirectory | None) -> Population:
         return Population(replace(job.manifest, seeds=total.seeds), total, experiment=job.experiment)
     directory.ask_for(((0, stop),) if stop else job.wanted)
     return read_population(directory, stop, job.experiment)
-
-
-def _store(answer: Answer, directory: RunDirectory) -> None:
-    if isinstance(answer.result, bytes):
-        directory.add_sealed(answer.seeds, answer.result)
-    else:
-        directory.add(answer.result)
 
 
 def _looks(job: Job) -> tuple[int, ...]:

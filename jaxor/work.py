@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -31,13 +31,44 @@ TALLY_SECONDS = 30.0
 """About so much work goes into one at most."""
 
 
+@dataclass(frozen=True)
+class Where:
+    """Who does the work.
+
+    Attributes
+    ----------
+    devices : int or None
+        Worker processes on this machine; None leaves it to the size of the job.
+    cluster : str or None
+        Address of a Dask cluster that does it instead.
+    allow_mixed : bool
+        Whether the cluster's versions and machines may differ from ours.
+    """
+
+    devices: int | None = None
+    cluster: str | None = None
+    allow_mixed: bool = False
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.devices, int | np.integer) and type(self.devices) is not bool
+        if self.devices is not None and not (whole and self.devices >= 1):
+            raise ValueError(f"devices must be a whole number, 1 or more, got {self.devices!r}")
+        if self.cluster is not None and not isinstance(self.cluster, str):
+            raise ValueError(f"cluster must be an address such as tcp://host:8786 or local:2, got {self.cluster!r:.60}")
+        if self.cluster is not None and self.devices is not None:
+            raise ValueError("devices are worker processes on this machine; give them or a cluster, not both")
+
+
+HERE = Where()
+
+
 class Work:
     """Tasks of a job being performed, here or by worker processes, and what that takes."""
 
-    def __init__(self, job: Job, devices: int | None, watch: Progress | None) -> None:
+    def __init__(self, job: Job, where: Where, watch: Progress | None) -> None:
         self.job = job
         self.simulated = 0
-        self._devices = devices
+        self._where = where
         self._watch = watch
         self._pace = 0.0  # runs a second in the last task
         self._compiling: defaultdict[int, float] = defaultdict(float)
@@ -64,9 +95,7 @@ class Work:
 
     def perform(self, tasks: Iterator[Task], missing: Ranges) -> Generator[Answer]:
         """Answers in the order of the tasks."""
-        size = _processes(self.job, self._devices, -(-number(missing) // self.job.plan.block_seeds))
-        through = _through_pool(size, tasks) if size > 1 else (compute(task, self.job.experiment) for task in tasks)
-        with contextlib.closing(through):
+        with contextlib.closing(self._through(tasks, missing)) as through:
             for answer in through:
                 self.simulated += len(answer)
                 self._pace = len(answer) / (answer.seconds - answer.compile_seconds)
@@ -74,6 +103,14 @@ class Work:
                 yield answer
                 if self._watch is not None:
                     self._watch(len(answer), answer.epochs)
+
+    def _through(self, tasks: Iterator[Task], missing: Ranges) -> Generator[Answer]:
+        if self._where.cluster is not None:
+            from jaxor import cluster
+
+            return cluster.perform(self._where.cluster, tasks, self._where.allow_mixed)
+        size = _processes(self.job, self._where.devices, -(-number(missing) // self.job.plan.block_seeds))
+        return _through_pool(size, tasks) if size > 1 else (compute(task, self.job.experiment) for task in tasks)
 
 
 def _processes(job: Job, devices: int | None, blocks: int) -> int:

@@ -58,7 +58,7 @@ class Task:
     given : (n, P) float or None
         First parameters by ascending seed, if they are not to be drawn.
     seal : bool
-        Whether a worker process shall answer with a shard.
+        Whether the answer shall be a shard.
     """
 
     manifest: str
@@ -76,7 +76,7 @@ class Answer:
     ----------
     seeds : Ranges
     result : Block, Tally or bytes
-        Bytes are a shard that a worker has sealed.
+        Bytes are a sealed shard.
     epochs : int
         Of all runs together.
     seconds, compile_seconds : float

@@ -19,6 +19,7 @@ from jaxor.engine.status import Status
 from jaxor.engine.tally import Tally, loss_bin
 from jaxor.estimates import confidence_sequence, wilson
 from jaxor.until import looks
+from jaxor.work import Where
 
 NAME = "relu1_normal"
 BLOCK = 1024  # in tests that need many blocks
@@ -77,9 +78,9 @@ def test_counts_are_those_of_the_stored_runs(runs: jaxor.Run):
 def test_one_process_two_and_any_blocks_count_the_same(runs: jaxor.Run, tmp_path: Path):
     whole = counted(runs)
     for devices in (1, 2):
-        assert simulation.execute(job(), devices=devices).run.tally == whole
+        assert simulation.execute(job(), where=Where(devices)).run.tally == whole
         out = tmp_path / str(devices)
-        assert simulation.execute(job(), out=out, devices=devices).run.tally == whole
+        assert simulation.execute(job(), out=out, where=Where(devices)).run.tally == whole
         population = opened(out)
         assert population.tally == whole and population.path == out
     assert jaxor.simulate(NAME, SEEDS, lane_width=BLOCK, keep="statistics", devices=1).tally == whole
@@ -88,10 +89,10 @@ def test_one_process_two_and_any_blocks_count_the_same(runs: jaxor.Run, tmp_path
 def test_seeds_with_holes(runs: jaxor.Run, tmp_path: Path):
     out = tmp_path / "run"
     ids = np.r_[5:3000, 3001:3003, 19_000:15_000:-1]
-    population = simulation.execute(job(ids), out=out, devices=1).run
+    population = simulation.execute(job(ids), out=out, where=Where(1)).run
     assert population.seeds == ((5, 3000), (3001, 3003), (15_001, 19_001))
     assert population.tally == counted(runs, np.sort(ids))  # type: ignore[arg-type]
-    filled = simulation.execute(job(), out=out, devices=2, resume=True)
+    filled = simulation.execute(job(), out=out, where=Where(2), resume=True)
     assert filled.simulated == SEEDS - len(ids) and filled.run.tally == counted(runs)
     assert simulation.execute(job(range(9, 20)), out=out, resume=True).simulated == 0
 
@@ -103,7 +104,7 @@ class Interrupted(KeyboardInterrupt):
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("options", [{}, {"until": "halfwidth(success)<=0.018"}], ids=["seeds", "until"])
 def test_interrupted_and_resumed_count_the_same(tmp_path: Path, devices: int, options: dict[str, Any]):
-    whole = simulation.execute(job(**options), devices=1).run
+    whole = simulation.execute(job(**options), where=Where(1)).run
     out, seen = tmp_path / "run", itertools.count(1)
 
     def interrupt(runs: int, epochs: int) -> None:
@@ -111,30 +112,30 @@ def test_interrupted_and_resumed_count_the_same(tmp_path: Path, devices: int, op
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        simulation.execute(job(**options), out=out, devices=devices, watch=interrupt)
+        simulation.execute(job(**options), out=out, where=Where(devices), watch=interrupt)
     assert 0 < len(jaxor.open_run(out)) < len(whole)
-    resumed = simulation.execute(job(**options), out=out, devices=devices, resume=True)
+    resumed = simulation.execute(job(**options), out=out, where=Where(devices), resume=True)
     assert 0 < resumed.simulated < len(whole)
     assert resumed.run.tally == whole.tally == opened(out).tally
 
 
 def test_a_lost_and_a_damaged_shard_are_computed_again(runs: jaxor.Run, tmp_path: Path):
     out = tmp_path / "run"
-    simulation.execute(job(), out=out, devices=1)
+    simulation.execute(job(), out=out, where=Where(1))
     first, second, *_ = sorted((out / "shards").iterdir())
     first.unlink()
     second.write_bytes(second.read_bytes()[:-1])
     with pytest.raises(jaxor.StoreError, match="is damaged"):
         jaxor.open_run(out)
-    assert simulation.execute(job(), out=out, devices=1, resume=True).run.tally == counted(runs)
+    assert simulation.execute(job(), out=out, where=Where(1), resume=True).run.tally == counted(runs)
 
 
 RULE = "halfwidth(success)<=0.02"
 
 
 def test_until_ends_where_the_interval_is_as_narrow_as_asked(runs: jaxor.Run, tmp_path: Path):
-    outcomes = [simulation.execute(job(None, until=RULE), devices=devices) for devices in (1, 2)]
-    outcomes.append(simulation.execute(job(None, until=RULE), out=tmp_path / "run", devices=2))
+    outcomes = [simulation.execute(job(None, until=RULE), where=Where(devices)) for devices in (1, 2)]
+    outcomes.append(simulation.execute(job(None, until=RULE), out=tmp_path / "run", where=Where(2)))
     populations = [outcome.run for outcome in outcomes]
     assert all(outcome.simulated == len(outcome.run) for outcome in outcomes)
     one = populations[0]
@@ -151,22 +152,22 @@ def test_until_ends_where_the_interval_is_as_narrow_as_asked(runs: jaxor.Run, tm
 
 
 def test_until_ends_at_the_same_seeds_whatever_is_stored_already(tmp_path: Path):
-    fresh = simulation.execute(job(None, until=RULE), devices=1).run
+    fresh = simulation.execute(job(None, until=RULE), where=Where(1)).run
     for name, seeds in (("some", range(3 * BLOCK, 5 * BLOCK)), ("more", SEEDS)):
-        simulation.execute(job(seeds), out=tmp_path / name, devices=1)
-        outcome = simulation.execute(job(None, until=RULE), out=tmp_path / name, devices=1, resume=True)
+        simulation.execute(job(seeds), out=tmp_path / name, where=Where(1))
+        outcome = simulation.execute(job(None, until=RULE), out=tmp_path / name, where=Where(1), resume=True)
         assert outcome.run.tally == fresh.tally
         assert outcome.simulated == (0 if name == "more" else len(fresh) - 2 * BLOCK)
-    again = simulation.execute(job(None, until=RULE), out=tmp_path / "some", devices=1, resume=True)
+    again = simulation.execute(job(None, until=RULE), out=tmp_path / "some", where=Where(1), resume=True)
     assert again.simulated == 0 and again.run.tally == fresh.tally
     narrower = simulation.execute(job(None, until="halfwidth(success)<0.015"), out=tmp_path / "some", resume=True)
     assert narrower.simulated == len(narrower.run) - len(fresh) > 0
 
 
 def test_a_cap_can_come_first(runs: jaxor.Run, tmp_path: Path):
-    capped = simulation.execute(job(3000, until=RULE), out=tmp_path / "run", devices=1)
+    capped = simulation.execute(job(3000, until=RULE), out=tmp_path / "run", where=Where(1))
     assert capped.run.seeds == ((0, 3000),) and capped.run.tally == counted(runs, slice(3000))
-    assert simulation.execute(job(10**9, until=RULE), devices=1).run.seeds != capped.run.seeds
+    assert simulation.execute(job(10**9, until=RULE), where=Where(1)).run.seeds != capped.run.seeds
 
 
 @pytest.mark.parametrize(
@@ -202,9 +203,9 @@ def test_all_seeds_take_no_memory():
 
 def test_progress_counts_every_run(tmp_path: Path):
     seen: list[tuple[int, int]] = []
-    simulation.execute(job(3 * BLOCK), out=tmp_path / "run", devices=1)
+    simulation.execute(job(3 * BLOCK), out=tmp_path / "run", where=Where(1))
     outcome = simulation.execute(
-        job(), out=tmp_path / "run", devices=1, resume=True, watch=lambda *figures: seen.append(figures)
+        job(), out=tmp_path / "run", where=Where(1), resume=True, watch=lambda *figures: seen.append(figures)
     )
     assert sum(runs for runs, _ in seen) == SEEDS and outcome.simulated == SEEDS - 3 * BLOCK
     assert seen[0] == (3 * BLOCK, 0)

@@ -16,6 +16,7 @@ import jaxor
 from jaxor import simulation, workers
 from jaxor.experiments.model import plain
 from jaxor.experiments.registry import ExperimentError
+from jaxor.work import Where
 
 ARRAYS = ("steps", "epochs", "status", "initial_params", "final_params", "initial_loss", "final_loss", "final_accuracy")
 
@@ -246,7 +247,7 @@ def test_an_error_in_a_worker_is_the_users_error():
 def test_progress_counts_every_run():
     seen: list[tuple[int, int]] = []
     job = simulation.prepare("abs1_convergence", 25_000)
-    outcome = simulation.execute(job, devices=1, watch=lambda runs, epochs: seen.append((runs, epochs)))
+    outcome = simulation.execute(job, where=Where(1), watch=lambda runs, epochs: seen.append((runs, epochs)))
     assert sum(runs for runs, _ in seen) == 25_000 == outcome.simulated
     assert sum(epochs for _, epochs in seen) == outcome.run.epochs.sum()
 

@@ -12,7 +12,7 @@ import click
 
 import jaxor
 
-COMMANDS = ("simulate", "experiments", "info", "export")
+COMMANDS = ("simulate", "experiments", "info", "verify", "merge", "export")
 """In the order of ``--help``; each is a module here with a command of the same name."""
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import click
 
+from jaxor.cli.isolated import isolated
+
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@isolated
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(directory: Path, as_json: bool) -> None:
     """Say what a run directory holds and how its runs ended."""

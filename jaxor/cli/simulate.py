@@ -54,8 +54,16 @@ if TYPE_CHECKING:
     help="Change a key of the experiment, such as optimizer.learning_rate=0.2; none leaves it out. Repeatable.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Compute what is missing in the run directory.")
+@click.option(
+    "--allow-mixed", is_flag=True,
+    help="Resume even if it was begun by other versions or on another kind of machine; each shard says what made it.",
+)  # fmt: skip
 @click.option("--lane-width", type=int, metavar="W", help="Runs per compiled step; changes the identity.")
 @click.option("--devices", type=click.IntRange(min=1), metavar="D", help="Worker processes.  [default: one per core]")
+@click.option(
+    "--cluster", metavar="ADDRESS",
+    help="Let a Dask cluster do the work: tcp://host:8786 is its scheduler, local:2 two processes on this machine.",
+)  # fmt: skip
 @click.option("--x64", is_flag=True, help="Compute in float64.")
 @click.option(
     "--cache", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -67,7 +75,8 @@ if TYPE_CHECKING:
 def simulate(
     ctx: click.Context, experiment: str | None, seeds: range | None, out: Path | None, keep: str, until: str | None,
     traces: str | None, parameters: str | None, settings: Sequence[tuple[str, Any]], resume: bool,
-    lane_width: int | None, devices: int | None, x64: bool, cache: Path | None, quiet: bool, as_json: bool,
+    allow_mixed: bool, lane_width: int | None, devices: int | None, cluster: str | None, x64: bool, cache: Path | None,
+    quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one run per seed, store the runs and sum them up.
 
@@ -80,15 +89,16 @@ def simulate(
         keep_compiled(cache)
 
     from jaxor.simulation import execute, prepare, progress_bar
+    from jaxor.work import Where
 
     chosen = _experiment(experiment).replace(**dict(settings))
     job = prepare(
         chosen, seeds, traces=traces, lane_width=lane_width, x64=x64, parameters=parameters, keep=keep, until=until
     )
-    out = out or job.default_out
+    out, where = out or job.default_out, Where(devices, cluster, allow_mixed)
     bar = contextlib.nullcontext() if quiet or as_json else progress_bar(job.total)
     with _noting_what_is_safe(job, out, ctx), bar as watch:
-        outcome = execute(job, out=out, devices=devices, resume=resume, watch=watch)
+        outcome = execute(job, out=out, where=where, resume=resume, watch=watch)
     _report(outcome, job, out, as_json)
 
 

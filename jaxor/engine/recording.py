@@ -56,6 +56,10 @@ class Recording:
         """Number of a step's record in its run, for steps that are recorded."""
         return step if self.every == 1 else -(-step // self.every)
 
+    def sizes(self, steps: NDArray[np.int32]) -> NDArray[np.int32]:
+        """How many records runs leave that take so many steps."""
+        return np.where(steps > 0, self.number(steps - 1) + 1, 0).astype(np.int32)
+
 
 class Recorder:
     """Collects what lanes did, call by call, and sorts it by run."""
@@ -78,7 +82,7 @@ class Recorder:
     def traces(self, steps: NDArray[np.int32]) -> Traces:
         """Traces of runs 0, 1, ... that took so many steps."""
         every, last = self._recording.every, steps - 1
-        sizes = np.where(steps > 0, self._recording.number(last) + 1, 0).astype(np.int32)
+        sizes = self._recording.sizes(steps)
         starts = np.cumsum(sizes, dtype=np.int64) - sizes
         place, step, *rest = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
         if every > 1:

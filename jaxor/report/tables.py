@@ -12,6 +12,8 @@ from jaxor.engine.seeds import Ranges, number
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval, Quantiles, Share
 from jaxor.store.manifest import Manifest
+from jaxor.store.merge import Merged
+from jaxor.store.verify import Verification
 
 if TYPE_CHECKING:  # both bring JAX with them
     from jaxor.experiments.catalog import Entry
@@ -186,6 +188,29 @@ def info_text(summary: Summary, manifest: Manifest, missing: int, size: int, pat
         ("stored", f"{size_text(size)} in {path}"),
     ]
     return fields(head) + "\n\n" + summary_table(summary)
+
+
+def verification_text(found: Verification, path: Path) -> str:
+    """What `jaxor verify` says."""
+    asked, there = number(found.manifest.seeds), number(found.seeds)
+    missing = f", {number(found.missing):,} missing ({ranges_text(found.missing)})" if found.missing else ""
+    rows = [
+        ("experiment", found.manifest.experiment["name"]),
+        ("identity", found.manifest.identity),
+        ("sound", f"{count(found.shards, 'shard')} with {count(there, 'seed')}; {asked:,} asked for{missing}"),
+        *(("computed by", made_by) for made_by in found.made_by),
+        *(("no good", problem) for problem in found.problems),
+    ]
+    if found.digest is not None:
+        rows.append(("digest", found.digest))
+    verdict = f"{path} is sound." if not found.problems else f"{path} has {count(len(found.problems), 'problem')}."
+    return fields(rows) + "\n\n" + verdict
+
+
+def merged_text(merged: Merged, path: Path) -> str:
+    """What `jaxor merge` says."""
+    repeated = f"; {count(merged.repeated, 'run')} were there already and are equal" if merged.repeated else ""
+    return f"{count(merged.added, 'run')} added{repeated}.\n{path} holds seeds {ranges_text(merged.seeds)}."
 
 
 def _ending(summary: Summary) -> list[tuple[str, str]]:

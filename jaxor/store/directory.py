@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import platform
+import shutil
+import stat
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from jaxor.engine.block import Block
-from jaxor.engine.seeds import Ranges, compress, within
-from jaxor.engine.tally import Tally
+from jaxor.engine.seeds import Ranges, within
 from jaxor.store import atomic, shard
 from jaxor.store.errors import StoreError
 from jaxor.store.listing import Listing, Shard, inspect_shards
 from jaxor.store.manifest import Manifest
-from jaxor.store.schema import columns, counts
 
 _MANIFEST = "manifest.json"
 _LOCK = "run.lock"
+_WRITER = "writer"
 _SHARDS = "shards"
+_LARGEST_MANIFEST = 10**8
 
 
 class RunDirectory:
@@ -51,7 +56,9 @@ class RunDirectory:
         return cls(path, manifest)
 
     @classmethod
-    def create_or_open(cls, path: str | Path, manifest: Manifest, resume: bool = False) -> RunDirectory:
+    def create_or_open(
+        cls, path: str | Path, manifest: Manifest, resume: bool = False, allow_mixed: bool = False
+    ) -> RunDirectory:
         """Open for writing; locked until the ``with`` block ends.
 
         Parameters
@@ -61,6 +68,8 @@ class RunDirectory:
             Of the simulation, with the seeds asked for now.
         resume : bool
             Extend the same simulation if it is there already.
+        allow_mixed : bool
+            Even if it was begun by other versions or on another kind of machine. Each shard says what made it.
 
         Raises
         ------
@@ -69,25 +78,26 @@ class RunDirectory:
             work. Then nothing has been touched.
         """
         path = Path(path).absolute()
-        _check_may_write(path, manifest, resume)
+        _check_may_write(path, manifest, resume, allow_mixed)
         lock = FileLock(path / _LOCK)
         try:
             (path / _SHARDS).mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
-            raise StoreError(f"another process is writing to {path}; wait for it or choose another directory") from None
+            raise StoreError(f"{_writer(path)} is writing to {path}; wait for it or choose another directory") from None
         except OSError as error:
             raise StoreError(f"cannot write to {path}: {error.strerror}") from error
         try:
             # What was there may have changed before the lock was taken.
-            recorded = _check_may_write(path, manifest, resume)
+            recorded = _check_may_write(path, manifest, resume, allow_mixed)
             wanted = manifest if recorded is None else recorded.with_seeds(manifest.seeds, manifest.until)
             atomic.remove_temporaries(path)
             atomic.remove_temporaries(path / _SHARDS)
+            (path / _WRITER).write_text(f"process {os.getpid()} on {platform.node()}")
             if wanted != recorded:
                 atomic.write(path / _MANIFEST, wanted.to_json().encode())
         except BaseException:
-            lock.release()
+            _release(path, lock)
             raise
         return cls(path, wanted, lock)
 
@@ -97,17 +107,11 @@ class RunDirectory:
     def __exit__(self, *_: object) -> None:
         """Release the lock; from now on this is a reader."""
         if self._lock is not None:
-            self._lock.release()
+            _release(self.path, self._lock)
         self._lock = self._listing = None
 
     def inspect(self) -> Listing:
-        """Check every file among the shards and say which are good; see `inspect_shards`.
-
-        Raises
-        ------
-        StoreError
-            If two good shards hold the same seed.
-        """
+        """Check every file among the shards and say which are good; see `inspect_shards`."""
         return inspect_shards(self.path / _SHARDS, self.manifest)
 
     def listing(self) -> Listing:
@@ -123,7 +127,7 @@ class RunDirectory:
         Raises
         ------
         StoreError
-            If a file is foreign, or damaged and its runs were not computed again.
+            If a file is foreign, or damaged and its runs were not computed again, or two shards hold the same seed.
         """
         listing = self.listing()
         missing = listing.missing(self.manifest.seeds)
@@ -139,34 +143,17 @@ class RunDirectory:
         Raises
         ------
         StoreError
-            If a file is foreign; what is damaged counts as missing.
+            If a file is foreign or two shards hold the same seed; what is damaged counts as missing.
         """
         return self.listing().missing(seeds)
 
-    def add(self, finished: Block | Tally) -> Path:
-        """Seal finished runs, with ascending seeds, or counts of them as a shard.
-
-        Raises
-        ------
-        ValueError
-            If the block has other arrays than the manifest says.
-        OSError
-            As the system gave it (disk full, ...); what was sealed before is safe.
-        """
-        expected = list(self.manifest.variables)
-        found = list(counts(finished) if isinstance(finished, Tally) else columns(finished))
-        if found != expected:
-            raise ValueError(f"this simulation stores {expected}, but the block has {found}")
-        seeds = finished.seeds if isinstance(finished, Tally) else compress(finished.seeds)
-        return self.add_sealed(seeds, shard.seal(finished, self.manifest))
-
-    def add_sealed(self, seeds: Ranges, data: bytes) -> Path:
-        """Keep a shard that was sealed elsewhere; `seeds` are those in it.
+    def add(self, seeds: Ranges, data: bytes) -> Path:
+        """Keep a sealed shard, which holds these seeds.
 
         Raises
         ------
         OSError
-            As the system gave it.
+            As the system gave it (disk full, ...); what was kept before is safe.
         """
         path = self.path / _SHARDS / shard.shard_name(seeds, data)
         atomic.write(path, data)
@@ -188,6 +175,22 @@ class RunDirectory:
             atomic.write(self.path / _MANIFEST, wanted.to_json().encode())
             self.manifest = wanted
 
+    def check_space(self, needed: float) -> None:
+        """Refuse to begin what the disk has no room for.
+
+        Raises
+        ------
+        OSError
+            ``ENOSPC``, if fewer bytes than that are free.
+        """
+        free = shutil.disk_usage(self.path).free
+        if needed > free:
+            raise OSError(
+                errno.ENOSPC,
+                f"no space: {free / 1e6:,.1f} MB are free for {self.path}, but about {needed / 1e6:,.1f} MB more are "
+                "needed; make room, record less (--traces, --parameters), or take fewer seeds",
+            )
+
     def bytes_on_disk(self) -> int:
         """Sum the sizes of the manifest and the shards."""
         files = [self.path / _MANIFEST, *(self.path / _SHARDS).glob("[!.]*")]
@@ -196,25 +199,70 @@ class RunDirectory:
 
 def _recorded(path: Path) -> Manifest | None:
     """Read the manifest of a directory, if there is one."""
+    file = path / _MANIFEST
     try:
-        return Manifest.from_json((path / _MANIFEST).read_bytes())
+        if not stat.S_ISREG(file.stat().st_mode) or file.stat().st_size > _LARGEST_MANIFEST:
+            raise StoreError(f"it is not a file of at most {_LARGEST_MANIFEST / 1e6:.0f} MB")
+        return Manifest.from_json(file.read_bytes())
     except FileNotFoundError:
         return None
     except NotADirectoryError:
         raise StoreError(f"{path} is not a directory; choose another") from None
     except OSError as error:
-        raise StoreError(f"cannot read {path / _MANIFEST}: {error.strerror}") from error
+        raise StoreError(f"cannot read {file}: {error.strerror}") from error
     except StoreError as error:
-        raise StoreError(f"{path / _MANIFEST}: {error}") from error
+        raise StoreError(f"{file}: {error}") from error
 
 
-def _check_may_write(path: Path, manifest: Manifest, resume: bool) -> Manifest | None:
+def _release(path: Path, lock: FileLock) -> None:
+    with contextlib.suppress(OSError):  # it does no harm where it is
+        (path / _WRITER).unlink(missing_ok=True)
+    lock.release()
+
+
+def _writer(path: Path) -> str:
+    """Who holds the lock."""
+    try:
+        return f"another process ({(path / _WRITER).read_text()})"
+    except (OSError, ValueError):  # it has only just begun, or just ended
+        return "another process"
+
+
+def _check_may_write(path: Path, manifest: Manifest, resume: bool, allow_mixed: bool) -> Manifest | None:
     """Refuse a directory that this simulation may not be written to; else give the manifest that is there."""
     recorded = _recorded(path)
     if recorded is None:
         if path.is_dir():
             _check_empty(path)
         return None
+    if recorded.identity == manifest.identity and recorded.kind == manifest.kind and not resume:
+        raise StoreError(
+            f"{path} holds this simulation already (identity {manifest.identity[:8]}); add --resume (resume=True) to "
+            "compute what is missing, or choose another directory"
+        )
+    check_same(path, recorded, manifest, allow_mixed)
+    return recorded
+
+
+def check_same(path: Path, recorded: Manifest, manifest: Manifest, allow_mixed: bool) -> None:
+    """Refuse what cannot be put together with a simulation.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    recorded : Manifest
+        What is there.
+    manifest : Manifest
+        The simulation.
+    allow_mixed : bool
+        Whether versions and platform may differ.
+
+    Raises
+    ------
+    StoreError
+        They differ in more than the seeds.
+    """
     if recorded.identity != manifest.identity:
         raise StoreError(
             f"{path} holds another simulation (identity {recorded.identity[:8]}, this one is {manifest.identity[:8]}; "
@@ -225,24 +273,20 @@ def _check_may_write(path: Path, manifest: Manifest, resume: bool) -> Manifest |
             f"{path} holds {recorded.kind} of this simulation, not {manifest.kind}; choose another directory, or "
             f"--keep {recorded.kind} (keep={recorded.kind!r})"
         )
-    if not resume:
-        raise StoreError(
-            f"{path} holds this simulation already (identity {manifest.identity[:8]}); add --resume (resume=True) to "
-            "compute what is missing, or choose another directory"
-        )
     for name in ("traces", "parameters", "layout", "versions", "platform"):
-        there, now = getattr(recorded, name), getattr(manifest, name)
-        if there != now:
+        there, now, mixable = getattr(recorded, name), getattr(manifest, name), name in ("versions", "platform")
+        if there != now and not (mixable and allow_mixed):
+            advice = "; or add --allow-mixed: each shard says what made it, but bits may differ" if mixable else ""
             raise StoreError(
                 f"{path} was begun with {name} = {there!r}, this is {now!r}; go on as it was begun, or choose another "
-                "directory"
+                f"directory{advice}"
             )
-    return recorded
 
 
 def _check_empty(path: Path) -> None:
     """Refuse a directory without manifest that has anything but what a writer leaves if killed before its manifest."""
-    found = [entry for entry in path.iterdir() if entry.name not in (_LOCK, _SHARDS) and not atomic.is_temporary(entry)]
+    ours = (_LOCK, _WRITER, _SHARDS)
+    found = [entry for entry in path.iterdir() if entry.name not in ours and not atomic.is_temporary(entry)]
     found += (path / _SHARDS).glob("[!.]*")
     if found:
         raise StoreError(

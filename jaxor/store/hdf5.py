@@ -21,6 +21,7 @@ _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _KNOWN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _CHUNK_BYTES = 2**18
 _LARGEST_RATIO = 1100  # deflate reaches 1032
+_LARGEST_CHUNK = 2**24  # HDF5 takes memory for a whole chunk, whatever is in it
 _FORMAT = ("v110", "v110")  # dense attributes and compact chunk indices; HDF5 reads it since 2016
 
 File = Any
@@ -127,24 +128,25 @@ def reading(source: bytes | Path, variables: Mapping[str, Variable], required: C
     """
     name = str(source) if isinstance(source, Path) else "the shard in memory"
     try:
-        size = source.stat().st_size if isinstance(source, Path) else len(source)
         # Nobody writes to a finished file, so no lock is needed; not every file system has them.
         with h5py.File(source if isinstance(source, Path) else BytesIO(source), "r", locking=False) as file:
-            _check(file, name, size, variables, required)
+            _check(file, name, variables, required)
             yield file
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises for a damaged file
         raise StoreError(f"{name} cannot be read as a file of jaxor: {error}") from error
 
 
-def _check(file: File, name: str, size: int, variables: Mapping[str, Variable], required: Collection[str]) -> None:
+def _check(file: File, name: str, variables: Mapping[str, Variable], required: Collection[str]) -> None:
     schema = int(file.attrs["jaxor_schema"])
     if schema > SCHEMA:
         raise StoreError(
             f"{name} was written by a newer jaxor (format {schema}, this one reads {SCHEMA}); upgrade jaxor"
         )
     known = {*variables, *(dim for variable in variables.values() for dim in variable.dims), STRLEN}
+    if len(file) > len(known):
+        raise StoreError(f"{name} is refused: it has {len(file)} entries, which jaxor never writes")
     for item in file:
-        refusal = "is unknown" if item not in known else _refusal(file, item, size)
+        refusal = "is unknown" if item not in known else _refusal(file, item, item in (*variables, "param"))
         if refusal:
             raise StoreError(f"{name} is refused: {item!r} {refusal}, which jaxor never writes")
     if lacking := [item for item in required if item not in file]:
@@ -156,8 +158,11 @@ def _check(file: File, name: str, size: int, variables: Mapping[str, Variable], 
                 raise StoreError(f"{name} is refused: {item!r} does not fit the other arrays along {dim!r}")
 
 
-def _refusal(file: File, item: str, size: int) -> str | None:
-    """Why something in a file must not be read, if so; links are looked at before they are followed."""
+def _refusal(file: File, item: str, holds_values: bool) -> str | None:
+    """Why something in a file must not be read, if so; links are looked at before they are followed.
+
+    What is claimed is held against the bytes that are there, so that little files do not become large arrays.
+    """
     if not isinstance(file.get(item, getlink=True), h5py.HardLink):
         return "is a link to elsewhere"
     dataset = file[item]
@@ -166,8 +171,14 @@ def _refusal(file: File, item: str, size: int) -> str | None:
     if dataset.external or dataset.is_virtual:
         return "has its values in other files"
     created = dataset.id.get_create_plist()
-    if not {created.get_filter(k)[0] for k in range(created.get_nfilters())} <= _KNOWN_FILTERS:
+    filters = {created.get_filter(k)[0] for k in range(created.get_nfilters())}
+    if not filters <= _KNOWN_FILTERS:
         return "has an unknown filter"
-    if dataset.nbytes > _LARGEST_RATIO * size:
-        return f"claims {dataset.nbytes} bytes in a file of {size}"
+    there = dataset.id.get_storage_size() * (_LARGEST_RATIO if h5py.h5z.FILTER_DEFLATE in filters else 1)
+    if holds_values and dataset.nbytes > there:
+        return f"claims {dataset.nbytes} bytes, but has {dataset.id.get_storage_size()}"
+    row = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+    chunk = dataset.dtype.itemsize * math.prod(dataset.chunks or ())
+    if dataset.maxshape != dataset.shape or chunk > max(row, _LARGEST_CHUNK):
+        return f"has chunks of {chunk} bytes or no fixed shape"
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from jaxor.engine.seeds import Ranges, difference, number, union
+from jaxor.engine.seeds import Ranges, difference, union
 from jaxor.store import shard
 from jaxor.store.errors import StoreError
 from jaxor.store.manifest import Manifest
@@ -30,10 +30,13 @@ class Listing:
         The good ones, by lowest seed.
     damaged : dict of Path to str
         Files that are no good, each with a sentence why; they are ignored, never deleted.
+    overlaps : list of str
+        Sentences about good shards that hold the same seed.
     """
 
     shards: list[Shard]
     damaged: dict[Path, str]
+    overlaps: list[str]
 
     @property
     def seeds(self) -> Ranges:
@@ -46,8 +49,10 @@ class Listing:
         Raises
         ------
         StoreError
-            If a file is not a shard at all.
+            If a file is not a shard at all, or two good shards hold the same seed.
         """
+        for reason in self.overlaps:
+            raise StoreError(reason)
         for path, reason in self.damaged.items():
             if shard.seed_range(path) is None:
                 raise StoreError(reason)
@@ -55,29 +60,20 @@ class Listing:
 
 
 def inspect_shards(path: Path, manifest: Manifest) -> Listing:
-    """Check every file in a directory (name, hash, simulation) and say which are good.
-
-    Raises
-    ------
-    StoreError
-        If two good shards hold the same seed.
-    """
+    """Check every file in a directory (name, hash, simulation) and say which are good."""
     shards, damaged = [], {}
     for file in sorted(path.glob("[!.]*")):
         try:
             shards.append(Shard(file, shard.verify(file, manifest.identity, manifest.kind)))
         except StoreError as error:
             damaged[file] = str(error)
-    listing = Listing(sorted(shards, key=lambda good: good.seeds[0]), damaged)
-    _check_disjoint(listing)
-    return listing
+    return Listing(sorted(shards, key=lambda good: good.seeds[0]), damaged, _overlaps(shards))
 
 
-def _check_disjoint(listing: Listing) -> None:
-    total = sum(number(good.seeds) for good in listing.shards)
-    if number(listing.seeds) == total:
-        return
-    ends = sorted((start, stop, good.path) for good in listing.shards for start, stop in good.seeds)
-    for (_, stop, one), (start, _, other) in pairwise(ends):
-        if start < stop:
-            raise StoreError(f"{one} and {other} both hold seed {start}; move one of them away")
+def _overlaps(shards: list[Shard]) -> list[str]:
+    ends = sorted((start, stop, good.path) for good in shards for start, stop in good.seeds)
+    return [
+        f"{one} and {other} both hold seed {start}; move one of them away"
+        for (_, stop, one), (start, _, other) in pairwise(ends)
+        if start < stop
+    ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from types import NoneType
 from typing import Any
 
@@ -78,7 +79,8 @@ class Manifest:
             "Conventions": CONVENTIONS,
             "jaxor_schema": self.schema,
             "title": f"{self.experiment['name']}: {_TITLES[self.kind]}",
-            "source": ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items())),
+            "source": _pairs(self.versions),
+            "platform": _pairs(self.platform),
             "experiment": json.dumps(self.experiment, sort_keys=True),
             "identity": self.identity,
             "lane_width": self.lane_width,
@@ -93,6 +95,15 @@ class Manifest:
         if self.kind == "statistics":
             return dict(COUNTS)
         return {name: VARIABLES[name] for name in stored(self.traces, self.parameters)}
+
+    @property
+    def row_bytes(self) -> dict[str, int]:
+        """Bytes of all floats together for one more seed and for one more record of a trace."""
+        sizes = {"seed": 0, "obs": 0}
+        for variable in self.variables.values() if self.kind == "runs" else ():
+            if variable.dtype is None:
+                sizes[variable.dims[0]] += self.floats.itemsize * len(self.param_names) ** (len(variable.dims) - 1)
+        return sizes
 
     @property
     def floats(self) -> np.dtype[Any]:
@@ -145,6 +156,8 @@ class Manifest:
         for name, valid in _VALID.items():
             if not valid(values[name]):
                 raise StoreError(f"the manifest has {name} = {values[name]!r:.80}; restore what the simulation wrote")
+        if any(not text.isprintable() for text in _texts({**values, "seeds": None})):  # a terminal might obey it
+            raise StoreError("the manifest has control characters in it; restore what the simulation wrote")
         known = {name: values[name] for name in _VALID if name != "identity"}
         known["seeds"] = tuple((start, stop) for start, stop in values["seeds"])
         known["param_names"] = tuple(values["param_names"])
@@ -157,6 +170,23 @@ class Manifest:
 _TITLES = {"runs": "training runs by seed", "statistics": "counts of training runs"}
 
 
+def _pairs(table: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(table.items()))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings inside, keys too, however deep."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+
+
 def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
 
@@ -165,10 +195,14 @@ def _is_range(value: Any) -> bool:
     return isinstance(value, list) and [type(end) for end in value] == [int, int] and 0 <= value[0] < value[1]
 
 
+def _ascend(ranges: list[list[int]]) -> bool:
+    return all(one[1] < other[0] for one, other in pairwise(ranges))
+
+
 _VALID: dict[str, Callable[[Any], bool]] = {
     "experiment": lambda value: isinstance(value, dict) and isinstance(value.get("name"), str),
     "identity": _is(str),
-    "seeds": lambda value: isinstance(value, list) and all(map(_is_range, value)),
+    "seeds": lambda value: isinstance(value, list) and all(map(_is_range, value)) and _ascend(value),
     "lane_width": _is(int),
     "x64": _is(bool),
     "traces": _is(str),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -18,6 +17,7 @@ from jaxor.engine.seeds import check_seeds
 from jaxor.engine.status import Status
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError, TraceNotStored
+from jaxor.store.listing import Shard
 from jaxor.store.manifest import Manifest
 from jaxor.store.population import read_population
 from jaxor.store.schema import PARAM, columns
@@ -233,15 +233,39 @@ class Run(Simulated):
 
     def _cuts(self, max_bytes: int) -> list[int]:
         """Where to cut the runs into blocks of about `max_bytes`."""
-        row_bytes = {"seed": 0, "obs": 0}
-        for variable in self.manifest.variables.values():
-            row = math.prod(len(self.param_names) for _ in variable.dims[1:])
-            row_bytes[variable.dims[0]] += row * variable.type(self.manifest.floats).itemsize
+        row_bytes = self.manifest.row_bytes
         sizes = np.full(len(self), row_bytes["seed"], np.int64)
         if self.manifest.traces != "none":
             sizes += row_bytes["obs"] * self.row_size
         block = (np.cumsum(sizes) - 1) // max_bytes
         return [*np.flatnonzero(np.diff(block, prepend=-1)).tolist(), len(self)]
+
+
+def stream(manifest: Manifest, shards: Iterable[Shard]) -> Iterator[Block]:
+    """Read all runs of some shards by ascending seed, some at a time.
+
+    Only shards whose seeds interleave are looked into together, so a directory may be larger than memory.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    shards : iterable of Shard
+        Disjoint.
+
+    Yields
+    ------
+    Block
+    """
+    group: list[Shard] = []
+    end = 0
+    for found in sorted(shards, key=lambda shard: shard.seeds[0]):
+        if group and found.seeds[0][0] >= end:
+            yield from Run(manifest, Shards(manifest, group)).blocks()
+            group = []
+        group.append(found)
+        end = max(end, found.seeds[-1][1])
+    if group:
+        yield from Run(manifest, Shards(manifest, group)).blocks()
 
 
 def open_run(path: str | Path, seeds: ArrayLike | None = None, experiment: Experiment | None = None) -> Run | Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from jaxor.engine.tally import Tally
 from jaxor.store import hdf5
 from jaxor.store.errors import StoreError
 from jaxor.store.manifest import Manifest
-from jaxor.store.schema import COUNTS, VARIABLES, Attributes, block_of, columns, counts, stored, tally_of
+from jaxor.store.schema import COUNTS, VARIABLES, Attributes, block_of, characters, columns, counts, stored, tally_of
 
 _REQUIRED = stored("none", "none")
 _NAME = re.compile(r"s([0-9]{12,})-([0-9]{12,})\.([0-9a-f]{16})\.h5")
@@ -67,7 +68,16 @@ def encode_tally(tally: Tally, attributes: Attributes) -> bytes:
 
 
 def seal(finished: Block | Tally, manifest: Manifest) -> bytes:
-    """Turn finished runs, or counts of them, into the bytes of a shard of their simulation."""
+    """Turn finished runs, or counts of them, into the bytes of a shard of their simulation.
+
+    Raises
+    ------
+    ValueError
+        If the runs have other arrays than the manifest says.
+    """
+    expected = list(manifest.variables)
+    if (found := list(counts(finished) if isinstance(finished, Tally) else columns(finished))) != expected:
+        raise ValueError(f"this simulation stores {expected}, but the runs have {found}")
     if isinstance(finished, Tally):
         return encode_tally(finished, manifest.attributes())
     return encode(finished, manifest.param_names, manifest.attributes())
@@ -127,6 +137,41 @@ def shard_name(seeds: Ranges, data: bytes) -> str:
     return f"s{seeds[0][0]:012d}-{seeds[-1][1] - 1:012d}.{hashlib.sha256(data).hexdigest()[:16]}.h5"
 
 
+def check_layout(path: Path, manifest: Manifest) -> None:
+    """Check that a shard has the variables that its simulation stores, with their types and names, and no others.
+
+    Raises
+    ------
+    StoreError
+        Naming the file and what is wrong with it.
+    """
+    known = VARIABLES if manifest.kind == "runs" else COUNTS
+    with hdf5.reading(path, known, manifest.variables) as file:
+        if extra := [name for name in known if name in file and name not in manifest.variables]:
+            raise StoreError(f"{path} has {', '.join(extra)}, which its simulation does not store; move it away")
+        for name, variable in manifest.variables.items():
+            if file[name].dtype != variable.type(manifest.floats):
+                raise StoreError(f"{path} has {name} of type {file[name].dtype}; move it away")
+        if any("param" in variable.dims for variable in manifest.variables.values()):
+            if not np.array_equal(file["param"][...], characters(manifest.param_names)):
+                raise StoreError(f"{path} names other parameters than its simulation has; move it away")
+
+
+def attributes(path: Path, manifest: Manifest) -> dict[str, str | int]:
+    """Read what a shard says about itself: versions and platform may be others than those of the manifest.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged or not a shard.
+    """
+    with hdf5.reading(path, VARIABLES if manifest.kind == "runs" else COUNTS, ()) as file:
+        return {
+            name: bytes(file.attrs[name]).decode() if isinstance(value, str) else int(file.attrs[name])
+            for name, value in manifest.attributes().items()
+        }
+
+
 def seed_range(path: Path) -> tuple[int, int] | None:
     """Tell lowest and highest seed by the name of a shard; None if it is not such a name.
 
@@ -161,12 +206,7 @@ def verify(path: Path, identity: str, kind: str = "runs") -> Ranges:
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise StoreError(f"{path} is not a shard of jaxor by its name; move it out of the run directory")
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    if not digest.startswith(match[3]):
+    if not _digest(path).startswith(match[3]):
         raise StoreError(
             f"{path} is damaged: its content does not match the hash in its name; resume the simulation to compute "
             "its runs again"
@@ -178,6 +218,16 @@ def verify(path: Path, identity: str, kind: str = "runs") -> Ranges:
     if not seeds or (seeds[0][0], seeds[-1][1] - 1) != seed_range(path):
         raise StoreError(f"{path} was renamed: it does not hold the seeds in its name; give it its old name")
     return seeds
+
+
+def _digest(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
+            raise StoreError(f"{path} is not a file; move it out of the run directory")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _seeds(file: hdf5.File, kind: str) -> Ranges:

@@ -30,7 +30,7 @@ import os, signal
 from jaxor.store.directory import RunDirectory
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored above us
-keep = RunDirectory.add_sealed
+keep = RunDirectory.add
 
 def keep_or_interrupt(self, *arguments):
     path = keep(self, *arguments)
@@ -38,7 +38,7 @@ def keep_or_interrupt(self, *arguments):
         os.killpg(0, signal.SIGINT)
     return path
 
-RunDirectory.add_sealed = keep_or_interrupt
+RunDirectory.add = keep_or_interrupt
 """
 
 # Many small shards, so that there is something to interrupt.

@@ -15,6 +15,7 @@ from jaxor import Experiment, Status, compute, get_experiment, simulation, work,
 from jaxor.engine.block import Block, Traces, concatenate
 from jaxor.engine.recording import Recording
 from jaxor.engine.simulate import Worker
+from jaxor.work import Where
 from tests.conftest import Row
 from tests.store.samples import assert_equal_blocks
 
@@ -147,9 +148,9 @@ def interrupt(runs: int, epochs: int) -> None:
 def test_interrupted_resumed_and_read_back(name: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        simulation.execute(in_two_tasks(name), out=out, devices=1, watch=interrupt)
+        simulation.execute(in_two_tasks(name), out=out, where=Where(1), watch=interrupt)
     assert len(jaxor.open_run(out)) == HALF  # what was sealed before
-    outcome = simulation.execute(in_two_tasks(name), out=out, devices=1, resume=True)
+    outcome = simulation.execute(in_two_tasks(name), out=out, where=Where(1), resume=True)
     assert outcome.simulated == len(SEEDS) - HALF
     assert len([*(out / "shards").iterdir()]) == 2
     assert_equal_blocks(whole(jaxor.open_run(out)), computed(name))
@@ -170,7 +171,7 @@ def test_one_process_and_two(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(workers, "pool", lambda size, pool=workers.pool: asked.append(size) or pool(size))
     for devices in (1, 2):
         out = tmp_path / str(devices)
-        simulation.execute(in_two_tasks(name), out=out, devices=devices)
+        simulation.execute(in_two_tasks(name), out=out, where=Where(devices))
         assert_equal_blocks(whole(jaxor.open_run(out)), computed(name))
     assert asked == [2]
     one, two = ({file.name: file.read_bytes() for file in (tmp_path / n / "shards").iterdir()} for n in "12")
@@ -253,9 +254,9 @@ def test_wide_in_one_process_and_two_and_interrupted(tmp_path: Path, monkeypatch
     job = dataclasses.replace(job, plan=dataclasses.replace(job.plan, block_seeds=32))
     expected = as_recorded(wide_computed(), "loss")
     for devices in (1, 2):
-        simulation.execute(job, out=tmp_path / str(devices), devices=devices)
+        simulation.execute(job, out=tmp_path / str(devices), where=Where(devices))
         assert_equal_blocks(whole(jaxor.open_run(tmp_path / str(devices))), expected)
     with pytest.raises(Interrupted):
-        simulation.execute(job, out=tmp_path / "cut", devices=1, watch=interrupt)
-    simulation.execute(job, out=tmp_path / "cut", devices=1, resume=True)
+        simulation.execute(job, out=tmp_path / "cut", where=Where(1), watch=interrupt)
+    simulation.execute(job, out=tmp_path / "cut", where=Where(1), resume=True)
     assert_equal_blocks(whole(jaxor.open_run(tmp_path / "cut")), expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.testing import assert_array_equal
 
 from jaxor.engine.block import Block
 from jaxor.engine.seeds import compress
+from jaxor.engine.tally import Tally
+from jaxor.store.directory import RunDirectory
 from jaxor.store.manifest import Manifest
 from jaxor.store.schema import block_of, columns
+from jaxor.store.shard import seal
 
 
 def manifest(seeds: Iterable[int] = range(10), **changes: Any) -> Manifest:
@@ -50,10 +54,21 @@ def _run(seed: int, like: Manifest) -> dict[str, Any]:
     steps = 0 if seed % 5 == 0 else seed % 7 + 1
     width = len(like.param_names)
     run = {name: random.normal(size=(1, width) if "param" in v.dims else 1) for name, v in like.variables.items()}
-    run |= {"seed": np.array([seed]), "status": random.integers(0, 4, 1), "row_size": np.array([steps])}
-    run |= {"steps": np.array([steps]), "epochs": np.array([seed % 3]), "trace_step": np.arange(steps)}
+    run |= {
+        "seed": np.array([seed]),
+        "status": random.choice([0, 1, 3], 1),
+        "final_accuracy": random.random(1),
+        "row_size": np.array([steps]),
+    }
+    run |= {"steps": np.array([steps]), "epochs": np.array([min(steps, seed % 3)]), "trace_step": np.arange(steps)}
     run |= {"trace_loss": random.normal(size=steps), "trace_params": random.normal(size=(steps, width))}
     return run
+
+
+def add(directory: RunDirectory, finished: Block | Tally) -> Path:
+    """Seal runs, or counts of them, and keep them."""
+    seeds = finished.seeds if isinstance(finished, Tally) else compress(finished.seeds)
+    return directory.add(seeds, seal(finished, directory.manifest))
 
 
 def assert_equal_blocks(one: Block, other: Block) -> None:

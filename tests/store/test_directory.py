@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -16,14 +17,14 @@ from jaxor.store import shard
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError
 from jaxor.store.run import open_run
-from tests.store.samples import assert_equal_blocks, block, manifest, without
+from tests.store.samples import add, assert_equal_blocks, block, manifest, without
 
 
 def start(path: Path, *parts: Iterable[int], **changes: Any) -> list[Path]:
     """A run directory with a shard for each part."""
     seeds = [seed for part in parts for seed in part]
     with RunDirectory.create_or_open(path, manifest(seeds, **changes)) as directory:
-        return [directory.add(block(sorted(part), directory.manifest)) for part in parts]
+        return [add(directory, block(sorted(part), directory.manifest)) for part in parts]
 
 
 def snapshot(path: Path) -> dict[str, tuple[int, bytes]]:
@@ -82,7 +83,7 @@ def test_resume_extends(tmp_path: Path) -> None:
     with RunDirectory.create_or_open(tmp_path, manifest([3, 4, 5, 6, 20]), resume=True) as directory:
         assert directory.manifest.seeds == ((0, 7), (20, 21))
         assert directory.missing(((3, 4), (5, 7), (20, 21))) == ((5, 7), (20, 21))
-        directory.add(block([5, 6, 20]))
+        add(directory, block([5, 6, 20]))
         assert directory.missing(((0, 7),)) == ()
     assert RunDirectory.open(tmp_path).manifest.seeds == ((0, 7), (20, 21))
     assert_array_equal(open_run(tmp_path).seeds, [0, 1, 2, 3, 4, 5, 6, 20])
@@ -198,7 +199,7 @@ def test_paths_stay_after_a_change_of_directory(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with RunDirectory.create_or_open("run", manifest(range(5))) as directory:
         monkeypatch.chdir("/")
-        assert directory.add(block(range(5))).parent == tmp_path / "run" / "shards"
+        assert add(directory, block(range(5))).parent == tmp_path / "run" / "shards"
 
 
 # One writer at a time.
@@ -219,13 +220,13 @@ else:
     with RunDirectory.create_or_open(tmp_path, manifest(range(5))) as directory:
         (tmp_path / "shards" / ".s0.h5.1.tmp").write_text("the first writer is at this")
         before = snapshot(tmp_path)
-        assert (
-            run_python(script) == f"another process is writing to {tmp_path}; wait for it or choose another directory"
-        )
-        with pytest.raises(StoreError, match="another process is writing"):
+        holder = f"process {os.getpid()} on {platform.node()}"
+        expected = f"another process ({holder}) is writing to {tmp_path}; wait for it or choose another directory"
+        assert run_python(script) == expected
+        with pytest.raises(StoreError, match="another process .* is writing"):
             RunDirectory.create_or_open(tmp_path, manifest(range(5)), resume=True)
         assert snapshot(tmp_path) == before
-        directory.add(block(range(5)))
+        add(directory, block(range(5)))
     assert run_python(script) == "locked"
 
 
@@ -274,7 +275,7 @@ def test_damaged_shards_are_computed_again(tmp_path: Path) -> None:
     with RunDirectory.create_or_open(tmp_path, manifest(range(9)), resume=True) as again:
         missing = again.missing(((0, 9),))
         assert missing == ((5, 9),)
-        assert again.add(block(expand(missing))) == bad
+        assert add(again, block(expand(missing))) == bad
         assert [found.path for found in again.shards()] == [good, bad]
     assert [found.path for found in directory.shards()] == [good, bad]
 
@@ -283,7 +284,7 @@ def test_a_damaged_shard_does_no_harm_once_its_runs_are_elsewhere(tmp_path: Path
     _, bad = start(tmp_path, range(5), range(5, 9))
     damage(bad)
     with RunDirectory.create_or_open(tmp_path, manifest(range(12)), resume=True) as directory:
-        directory.add(block(range(5, 12)))
+        add(directory, block(range(5, 12)))
     assert_array_equal(open_run(tmp_path).seeds, range(12))
     assert list(directory.inspect().damaged) == [bad]
     assert bad.exists()
@@ -316,7 +317,9 @@ def test_shards_of_another_simulation_are_named(tmp_path: Path) -> None:
 def test_a_seed_in_two_shards_names_both(tmp_path: Path) -> None:
     one, other = start(tmp_path, [0, 2, 4], [1, 4, 9])
     directory = RunDirectory.open(tmp_path)
-    for look in (directory.inspect, directory.shards, lambda: directory.missing(((0, 3),))):
+    (said,) = directory.inspect().overlaps
+    assert f"{one} and {other} both hold seed 4" in said
+    for look in (directory.shards, lambda: directory.missing(((0, 3),))):
         with pytest.raises(StoreError, match=f"{one} and {other} both hold seed 4"):
             look()
 
@@ -337,7 +340,7 @@ def test_a_block_must_be_what_the_manifest_says(tmp_path: Path) -> None:
             without(block([1], directory.manifest), "final_params"),
         ):
             with pytest.raises(ValueError, match="this simulation stores"):
-                directory.add(wrong)
+                add(directory, wrong)
         assert directory.inspect().shards == []
 
 

@@ -15,7 +15,7 @@ from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError
 from jaxor.store.export import _Sink, _write, export_netcdf
 from jaxor.store.run import Run, open_run
-from tests.store.samples import block, manifest
+from tests.store.samples import add, block, manifest
 
 SEEDS = range(40)
 
@@ -23,7 +23,7 @@ SEEDS = range(40)
 def store(path: Path, *parts: Any, **changes: Any) -> Path:
     with RunDirectory.create_or_open(path, manifest(SEEDS, **changes)) as directory:
         for part in parts:
-            directory.add(block(part, directory.manifest))
+            add(directory, block(part, directory.manifest))
     return path
 
 

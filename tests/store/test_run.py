@@ -16,7 +16,7 @@ from jaxor.store import shard
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError, TraceNotStored
 from jaxor.store.run import Run, open_run
-from tests.store.samples import assert_equal_blocks, block, manifest
+from tests.store.samples import add, assert_equal_blocks, block, manifest
 
 ARRAYS = ["status", "steps", "epochs", "initial_loss", "final_loss", "final_accuracy", "initial_params", "final_params"]
 PARTS = [[0, 1, 2, 3], [4, 6, 8, 10, 40], [5, 7, 9], [11]]
@@ -31,7 +31,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(path: Path, **changes: Any) -> Path:
     with RunDirectory.create_or_open(path, manifest(SEEDS, **changes)) as directory:
         for part in reversed(PARTS):
-            directory.add(block(part, directory.manifest))
+            add(directory, block(part, directory.manifest))
     return path
 
 

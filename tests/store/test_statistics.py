@@ -21,7 +21,7 @@ from jaxor.store.population import Population, read_population
 from jaxor.store.run import open_run
 from jaxor.store.schema import COUNTS, counts
 from tests.engine.test_tally import block
-from tests.store.samples import manifest
+from tests.store.samples import add, manifest
 
 STATISTICS: dict[str, Any] = {"kind": "statistics", "traces": "none", "parameters": "none"}
 PARTS = [range(20), range(30, 50), range(20, 30)]
@@ -37,7 +37,7 @@ def encode(counted: Tally) -> bytes:
 
 def start(path: Path, *parts: Any) -> list[Path]:
     with RunDirectory.create_or_open(path, manifest(range(50), **STATISTICS)) as directory:
-        return [directory.add(tally(part)) for part in parts]
+        return [add(directory, tally(part)) for part in parts]
 
 
 def opened(path: Path) -> Any:
@@ -72,7 +72,7 @@ def test_resuming_adds_what_is_missing(tmp_path: Path) -> None:
     start(tmp_path, PARTS[0])
     with RunDirectory.create_or_open(tmp_path, manifest(range(60), **STATISTICS), resume=True) as directory:
         assert directory.missing(((0, 60),)) == ((20, 60),)
-        directory.add(tally(range(20, 50)))
+        add(directory, tally(range(20, 50)))
         assert directory.missing(((0, 60),)) == ((50, 60),)
     assert opened(tmp_path).tally == tally()
 
@@ -95,7 +95,7 @@ def test_damage_is_found_and_repaired(tmp_path: Path) -> None:
             open_run(tmp_path)
     with RunDirectory.create_or_open(tmp_path, manifest(range(50), **STATISTICS), resume=True) as directory:
         assert directory.missing(((0, 50),)) == ((0, 20),)
-        assert directory.add(tally(range(20))) == paths[0]
+        assert add(directory, tally(range(20))) == paths[0]
     assert opened(tmp_path).tally == tally()
 
 
@@ -110,7 +110,7 @@ def test_shards_of_runs_do_not_count(tmp_path: Path) -> None:
 
     start(tmp_path / "counts", range(20))
     with RunDirectory.create_or_open(tmp_path / "runs", manifest(range(20, 25))) as directory:
-        stranger = directory.add(samples.block(range(20, 25)))
+        stranger = add(directory, samples.block(range(20, 25)))
     stranger.rename(tmp_path / "counts" / "shards" / stranger.name)
     listing = RunDirectory.open(tmp_path / "counts").inspect()
     assert listing.seeds == ((0, 20),) and "refused" in next(iter(listing.damaged.values()))

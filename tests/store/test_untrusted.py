@@ -68,11 +68,11 @@ def huge(file: h5py.File, _: Path) -> None:
 
 
 def other_length(file: h5py.File, _: Path) -> None:
-    file.create_dataset("final_loss", (5,), "f4")
+    file.create_dataset("final_loss", data=np.zeros(5, "f4"))
 
 
 def other_rank(file: h5py.File, _: Path) -> None:
-    file.create_dataset("final_loss", (4, 1), "f4")
+    file.create_dataset("final_loss", data=np.zeros((4, 1), "f4"))
 
 
 def nothing(file: h5py.File, _: Path) -> None:

@@ -1,0 +1,32 @@
+"""``jaxor merge``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Run directory to write.")
+@click.option("--resume", is_flag=True, help="Add to the same simulation if it is there already.")
+@click.option("--allow-mixed", is_flag=True, help="Even if versions or machines differ; each shard says what made it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def merge(directories: Sequence[Path], out: Path, resume: bool, allow_mixed: bool, as_json: bool) -> None:
+    """Put run directories of one simulation together, such as those of a job array.
+
+    Seeds that are in several of them must have equal runs and are kept once.
+    """
+    from jaxor.engine.seeds import number
+    from jaxor.report.tables import merged_text
+    from jaxor.store.merge import merge_runs
+
+    merged = merge_runs(directories, out, resume=resume, allow_mixed=allow_mixed)
+    if as_json:
+        table = {"path": str(out), "seeds": number(merged.seeds), "added": merged.added, "repeated": merged.repeated}
+        click.echo(json.dumps(table))
+    else:
+        click.echo(merged_text(merged, out))

@@ -1,0 +1,182 @@
+"""Checking a whole run directory: every file, every array, every count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxor.engine.block import Block, Traces
+from jaxor.engine.recording import Recording
+from jaxor.engine.seeds import Ranges, difference, union
+from jaxor.engine.status import Status
+from jaxor.engine.tally import Tally
+from jaxor.store import shard
+from jaxor.store.directory import RunDirectory
+from jaxor.store.errors import StoreError
+from jaxor.store.listing import Shard
+from jaxor.store.manifest import Manifest
+from jaxor.store.run import stream
+from jaxor.store.schema import columns, counts
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of a check.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : Manifest
+    shards : int
+        Sound ones.
+    seeds : Ranges
+        Those in them.
+    problems : list of str
+        A sentence for each file that is no good and for each seed that lies in two files.
+    made_by : list of str
+        Versions and platforms that computed the sound shards.
+    digest : str or None
+        SHA-256 of all values by ascending seed, however they are cut into shards; None if there are problems.
+    """
+
+    path: Path
+    manifest: Manifest
+    shards: int
+    seeds: Ranges
+    problems: list[str]
+    made_by: list[str]
+    digest: str | None
+
+    @property
+    def missing(self) -> Ranges:
+        """Seeds that were asked for and are in no sound shard."""
+        return difference(self.manifest.seeds, self.seeds)
+
+
+def verify_run(path: str | Path) -> Verification:
+    """Check a run directory: names, hashes, simulation, variables and accounting of all shards.
+
+    Nothing is changed, and only one shard at a time is in memory.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    StoreError
+        If it is not a run directory, or its manifest cannot be used.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from jaxor import simulate
+    >>> with TemporaryDirectory() as out:
+    ...     simulate("abs1_convergence", seeds=100, out=out)  # doctest: +ELLIPSIS
+    ...     found = verify_run(out)
+    <Run of abs1_convergence: ...>
+    >>> found.problems, found.seeds, found.missing
+    ([], ((0, 100),), ())
+    """
+    directory = RunDirectory.open(path)
+    listing = directory.inspect()
+    problems, sound, made_by = [*listing.damaged.values(), *listing.overlaps], [], set()
+    for found in listing.shards:
+        try:
+            _check(found.path, directory.manifest)
+            itself = shard.attributes(found.path, directory.manifest)
+            made_by.add(f"{itself['source']} on {itself['platform']}")
+            sound.append(found)
+        except StoreError as error:
+            problems.append(str(error))
+    seeds = union(*(found.seeds for found in sound))
+    whole = None if problems else _digest(directory.manifest, sound)
+    return Verification(directory.path, directory.manifest, len(sound), seeds, problems, sorted(made_by), whole)
+
+
+def _digest(manifest: Manifest, shards: list[Shard]) -> str:
+    if manifest.kind == "statistics":
+        return digest([counts(sum((shard.decode_tally(found.path) for found in shards), Tally.empty()))])
+    return digest(columns(block) for block in stream(manifest, shards))
+
+
+def digest(parts: Iterable[dict[str, NDArray[Any]]]) -> str:
+    """SHA-256 of arrays that come in parts: of each variable, then of these together."""
+    hashes: dict[str, Any] = {}
+    for arrays in parts:
+        for name, array in arrays.items():
+            hashes.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(array).data)
+    together = "".join(f"{name} {found.hexdigest()}\n" for name, found in sorted(hashes.items()))
+    return hashlib.sha256(together.encode()).hexdigest()
+
+
+def _check(path: Path, manifest: Manifest) -> None:
+    """Raise what is wrong with a shard whose hash is right."""
+    shard.check_layout(path, manifest)
+    if manifest.kind == "statistics":
+        tally = shard.decode_tally(path)
+        wrong = _beyond(tally.epochs.values, manifest)
+    else:
+        wrong = next(_inconsistencies(shard.decode(path), manifest), None)
+    if wrong:
+        raise StoreError(f"{path} cannot be right: {wrong}; move it away and resume the simulation")
+
+
+def _beyond(epochs: NDArray[Any], manifest: Manifest) -> str | None:
+    cap = manifest.experiment.get("max_epochs", np.inf)
+    bad = epochs[(epochs < 0) | (epochs > cap)]
+    return f"a run has {bad[0]} epochs, the experiment at most {cap}" if len(bad) else None
+
+
+def _inconsistencies(block: Block, manifest: Manifest) -> Iterator[str]:
+    """What does not fit together in finished runs; each run is accounted for by itself."""
+
+    def first(bad: NDArray[np.bool_], words: str) -> Iterator[str]:
+        if bad.any():
+            yield f"seed {block.seeds[np.argmax(bad)]} {words}"
+
+    if wrong := _beyond(block.epochs, manifest):
+        yield wrong
+    capped = block.status == Status.EPOCH_CAP
+    yield from first(~np.isin(block.status, [*Status]), "has a status that there is not")
+    yield from first(capped & (block.epochs != manifest.experiment.get("max_epochs")), "ended at the cap before it")
+    yield from first(block.steps < block.epochs, "took fewer steps than it began epochs")
+    yield from first(~((block.final_accuracy >= 0) & (block.final_accuracy <= 1)), "has an impossible accuracy")
+    for name in ("initial_params", "final_params"):
+        params = getattr(block, name)
+        if params is not None:
+            yield from first(~np.isfinite(params).all(axis=1), f"has {name} that are not finite")
+    if block.traces is not None:
+        yield from _wrong_traces(block, block.traces, manifest, first)
+
+
+def _wrong_traces(block: Block, traces: Traces, manifest: Manifest, first: Any) -> Iterator[str]:
+    """Every step that was to be recorded must be there once, in order, and the last one must end the run."""
+    recording = Recording.parse(manifest.traces)
+    sizes = recording.sizes(block.steps)
+    yield from first(traces.row_size != sizes, "has another number of records than its steps ask for")
+    if len(traces.step) != sizes.sum(dtype=np.int64):
+        yield f"it has {len(traces.step)} records, its runs ask for {sizes.sum(dtype=np.int64)}"
+        return
+    starts = np.cumsum(sizes, dtype=np.int64) - sizes
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    expected = np.minimum((np.arange(len(owner)) - starts[owner]) * recording.every, block.steps[owner] - 1)
+    bad = np.zeros(len(sizes), bool)
+    bad[owner[traces.step != expected]] = True
+    yield from first(bad, "has records of other steps than it took")
+    threshold = manifest.experiment.get("stop", {}).get("loss")
+    if threshold is not None:
+        below = np.zeros(len(sizes), bool)
+        below[sizes > 0] = traces.loss[(starts + sizes - 1)[sizes > 0]] < traces.loss.dtype.type(threshold)
+        converged = block.status == Status.CONVERGED
+        yield from first(converged & ~below, "converged with a last loss that is not below the threshold")
