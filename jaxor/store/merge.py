@@ -70,12 +70,13 @@ def merge_runs(
     with RunDirectory.create_or_open(out, manifest, resume, allow_mixed) as target:
         held = target.listing().seeds
         target.check_space(sum(found.path.stat().st_size for found in shards if difference(found.seeds, held)))
+        names = {found.path.name for found in target.listing().shards}
         for found in shards:
             new = difference(found.seeds, held)
-            if new != found.seeds:
+            if new != found.seeds and found.path.name not in names:
                 _check_equal(found, difference(found.seeds, new), target)
             if new:
-                target.add(new, _bytes(found, new, manifest))
+                names.add(target.add(new, _bytes(found, new, manifest)).name)
                 held = union(held, new)
             added, repeated = added + number(new), repeated + number(found.seeds) - number(new)
     return Merged(held, added, repeated)
@@ -100,8 +101,6 @@ def _runs(found: Shard, seeds: Ranges) -> Block:
 def _check_equal(found: Shard, seeds: Ranges, target: RunDirectory) -> None:
     """Refuse a shard that says something else of seeds that are there already."""
     there = [held for held in target.listing().shards if difference(seeds, held.seeds) != seeds]
-    if found.path.name in [held.path.name for held in there]:
-        return
     if target.manifest.kind == "statistics":
         raise StoreError(
             f"{found.path} and {there[0].path} count some of the same seeds, and counts cannot be taken apart; merge "
