@@ -29,6 +29,9 @@ UNDER_WAY = 4
 
 CONNECT_SECONDS = 10
 
+_LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
+_SCHEDULER = re.compile(r"(tcp|tls|ws|wss|ucx)://.+:[0-9]+")
+
 _one_at_a_time = threading.Lock()
 
 
@@ -47,8 +50,6 @@ def perform(address: str, tasks: Iterator[Task], allow_mixed: bool = False) -> G
     ------
     ImportError
         Dask is not installed.
-    ValueError
-        It is not an address.
     WorkerError
         There is no such cluster, it has gone, or a task failed.
     """
@@ -65,6 +66,18 @@ def perform(address: str, tasks: Iterator[Task], allow_mixed: bool = False) -> G
                 yield waiting.popleft().result()
         except (OSError, *_lost()) as error:
             raise WorkerError(f"the cluster at {address} failed: {error}") from error
+
+
+def check_address(address: str) -> None:
+    """Refuse what is no address of a cluster.
+
+    Raises
+    ------
+    ValueError
+        It is neither ``tcp://host:8786`` nor ``local:2``.
+    """
+    if not isinstance(address, str) or not (_LOCAL.fullmatch(address) or _SCHEDULER.fullmatch(address)):
+        raise ValueError(f"a cluster is tcp://host:8786 or local:2, got {address!r:.60}")
 
 
 def _perform(task: Task, allow_mixed: bool) -> Answer:
@@ -96,9 +109,7 @@ def _connected(address: str) -> Iterator[Client]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ImportError("a cluster needs Dask; install it with: pip install 'jaxor[cluster]'") from error
-    local = re.fullmatch(r"local:([1-9][0-9]{0,3})", address)
-    if local is None and not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://.+:[0-9]+", address):
-        raise ValueError(f"a cluster is tcp://host:8786 or local:2, got {address!r}")
+    local = _LOCAL.fullmatch(address)
     if local is None:
         try:
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
-from jaxor import workers
+from jaxor import cluster, workers
 from jaxor.compute import compute
 from jaxor.engine.block import Floats
 from jaxor.engine.seeds import Ranges, expand, number, pieces, split
@@ -53,8 +53,8 @@ class Where:
         whole = isinstance(self.devices, int | np.integer) and type(self.devices) is not bool
         if self.devices is not None and not (whole and self.devices >= 1):
             raise ValueError(f"devices must be a whole number, 1 or more, got {self.devices!r}")
-        if self.cluster is not None and not isinstance(self.cluster, str):
-            raise ValueError(f"cluster must be an address such as tcp://host:8786 or local:2, got {self.cluster!r:.60}")
+        if self.cluster is not None:
+            cluster.check_address(self.cluster)
         if self.cluster is not None and self.devices is not None:
             raise ValueError("devices are worker processes on this machine; give them or a cluster, not both")
 
@@ -106,8 +106,6 @@ class Work:
 
     def _through(self, tasks: Iterator[Task], missing: Ranges) -> Generator[Answer]:
         if self._where.cluster is not None:
-            from jaxor import cluster
-
             return cluster.perform(self._where.cluster, tasks, self._where.allow_mixed)
         size = _processes(self.job, self._where.devices, -(-number(missing) // self.job.plan.block_seeds))
         return _through_pool(size, tasks) if size > 1 else (compute(task, self.job.experiment) for task in tasks)

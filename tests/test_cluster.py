@@ -127,6 +127,7 @@ def test_no_such_cluster(
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     result = call("simulate", "--seeds", 10, "--cluster", address)
     assert (result.exit_code, result.stdout) == (code, "") and sentence in result.stderr
+    assert Path("outputs").exists() == (code == 1)
 
 
 def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +139,7 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_does_not_go_with_a_cluster() -> None:
     with pytest.raises(ValueError, match="give them or a cluster, not both"):
         jaxor.simulate("abs1_convergence", 10, cluster="local:1", devices=2)
-    with pytest.raises(ValueError, match="cluster must be an address"):
+    with pytest.raises(ValueError, match="a cluster is tcp://host:8786 or local:2, got 3"):
         jaxor.simulate("abs1_convergence", 10, cluster=3)  # type: ignore[arg-type]
     experiment = jaxor.get_experiment("abs1_convergence").replace(task=jaxor.get_experiment("abs1_normal").build().task)
     with pytest.raises(ExperimentError, match="cannot be sent to a cluster"):

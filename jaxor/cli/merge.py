@@ -16,9 +16,9 @@ import click
 @click.option("--allow-mixed", is_flag=True, help="Even if versions or machines differ; each shard says what made it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def merge(directories: Sequence[Path], out: Path, resume: bool, allow_mixed: bool, as_json: bool) -> None:
-    """Put run directories of one simulation together, such as those of a job array.
+    """Put run directories of one simulation together.
 
-    Seeds that are in several of them must have equal runs and are kept once.
+    Such as those of a job array. Seeds that are in several of them must have equal runs and are kept once.
     """
     from jaxor.engine.seeds import number
     from jaxor.report.tables import merged_text

@@ -16,10 +16,11 @@ from jaxor.cli.isolated import isolated
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def verify(ctx: click.Context, directory: Path, as_json: bool) -> None:
-    """Check every file of a run directory: name, hash, variables, accounting.
+    """Check every file of a run directory.
 
-    Ends with exit code 1 if a file is no good. Seeds that are missing are told, but are no error: a simulation may
-    still be going on. The digest is the same for the same runs, however they lie in files.
+    Names, hashes, variables, and whether all figures fit together. Ends with exit code 1 if a file is no good. Seeds
+    that are missing are told, but are no error: a simulation may still be going on. The digest is the same for the same
+    runs, however they lie in files.
     """
     from jaxor.engine.seeds import number
     from jaxor.report.tables import verification_text
