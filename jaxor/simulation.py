@@ -205,11 +205,11 @@ def _runs(work: Work, directory: RunDirectory | None) -> Run:
     """Every run, sealed block by block if there is a directory."""
     job = work.job
     assert job.seeds is not None  # noqa: S101 (where runs are kept, seeds are listed)
-    missing = work.missing(directory)
+    missing, seal = work.missing(directory), directory is not None
     left = number(missing)
     if directory is not None:
         directory.check_space(left * job.manifest.row_bytes["seed"])
-    with contextlib.closing(work.perform(run_tasks(job, missing, directory is not None), missing)) as answers:
+    with contextlib.closing(work.perform(run_tasks(job, missing, seal), missing, seal)) as answers:
         if directory is None:
             block = gather((answer.result for answer in answers), left)
             return Run.from_block(job.manifest, _in_order(block, job.seeds), job.experiment)
@@ -229,8 +229,8 @@ def _statistics(work: Work, directory: RunDirectory | None) -> Population:
     if monitor and directory:
         for shard in directory.listing().shards:
             monitor.add(decode_tally(shard.path))
-    missing = () if monitor and monitor.stop else work.missing(directory)
-    with contextlib.closing(work.perform(tally_tasks(work, missing, directory is not None), missing)) as answers:
+    missing, seal = () if monitor and monitor.stop else work.missing(directory), directory is not None
+    with contextlib.closing(work.perform(tally_tasks(work, missing, seal), missing, seal)) as answers:
         for answer in answers:
             if directory is None:
                 total += answer.result

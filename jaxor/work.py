@@ -71,7 +71,7 @@ class Work:
         self._where = where
         self._watch = watch
         self._pace = 0.0  # runs a second in the last task
-        self._compiling: defaultdict[int, float] = defaultdict(float)
+        self._compiling: defaultdict[int | str, float] = defaultdict(float)
 
     @property
     def compile_seconds(self) -> float:
@@ -93,9 +93,10 @@ class Work:
             seeds = min(TALLY_SECONDS * self._pace, TALLY_SEEDS)
             yield max(int(seeds) // block, 1) * block
 
-    def perform(self, tasks: Iterator[Task], missing: Ranges) -> Generator[Answer]:
-        """Answers in the order of the tasks."""
-        with contextlib.closing(self._through(tasks, missing)) as through:
+    def perform(self, tasks: Iterator[Task], missing: Ranges, seal: bool) -> Generator[Answer]:
+        """Answers, as they come if sealed; in order if a rule may end it, so that no shard lies beyond its end."""
+        in_order = not seal or self.job.rule is not None
+        with contextlib.closing(self._through(tasks, missing, in_order)) as through:
             for answer in through:
                 self.simulated += len(answer)
                 self._pace = len(answer) / (answer.seconds - answer.compile_seconds)
@@ -104,11 +105,13 @@ class Work:
                 if self._watch is not None:
                     self._watch(len(answer), answer.epochs)
 
-    def _through(self, tasks: Iterator[Task], missing: Ranges) -> Generator[Answer]:
+    def _through(self, tasks: Iterator[Task], missing: Ranges, in_order: bool) -> Generator[Answer]:
         if self._where.cluster is not None:
-            return cluster.perform(self._where.cluster, tasks, self._where.allow_mixed)
+            return cluster.perform(self._where.cluster, tasks, self._where.allow_mixed, in_order)
         size = _processes(self.job, self._where.devices, -(-number(missing) // self.job.plan.block_seeds))
-        return _through_pool(size, tasks) if size > 1 else (compute(task, self.job.experiment) for task in tasks)
+        if size > 1:
+            return _through_pool(size, tasks, in_order)
+        return (compute(task, self.job.experiment) for task in tasks)
 
 
 def _processes(job: Job, devices: int | None, blocks: int) -> int:
@@ -120,10 +123,10 @@ def _processes(job: Job, devices: int | None, blocks: int) -> int:
     return len(workers.cores()) if blocks >= SMALL_JOB else 1
 
 
-def _through_pool(size: int, tasks: Iterator[Task]) -> Generator[Answer]:
+def _through_pool(size: int, tasks: Iterator[Task], in_order: bool) -> Generator[Answer]:
     pool = workers.pool(size)
     try:
-        yield from pool.map(tasks)
+        yield from pool.map(tasks, in_order)
     except BaseException:
         workers.discard(pool)
         raise

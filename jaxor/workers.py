@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
@@ -81,7 +81,7 @@ class Answer:
         Of all runs together.
     seconds, compile_seconds : float
         What it took, and the part of it that went into compiling.
-    worker : int
+    worker : int or str
         Who did it.
     """
 
@@ -90,7 +90,7 @@ class Answer:
     epochs: int
     seconds: float
     compile_seconds: float
-    worker: int = 0
+    worker: int | str = 0
 
     def __len__(self) -> int:
         return number(self.seeds)
@@ -124,8 +124,8 @@ class Pool:
             self._free.put(process)
         self._threads = ThreadPoolExecutor(size)
 
-    def map(self, tasks: Iterable[Task]) -> Iterator[Answer]:
-        """Give answers in the order of the tasks, of which few are under way at a time.
+    def map(self, tasks: Iterable[Task], in_order: bool = True) -> Iterator[Answer]:
+        """Give answers as they come, or in the order of the tasks, of which few are under way at a time.
 
         Raises
         ------
@@ -137,7 +137,9 @@ class Pool:
         for task in islice(tasks, 2 * len(self._processes)):
             waiting.append(self._threads.submit(self._ask, task))
         while waiting:
-            answer = waiting.popleft().result()
+            answered = waiting[0] if in_order else next(iter(wait(waiting, return_when=FIRST_COMPLETED).done))
+            waiting.remove(answered)
+            answer = answered.result()
             for task in islice(tasks, 1):
                 waiting.append(self._threads.submit(self._ask, task))
             yield answer

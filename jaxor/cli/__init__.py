@@ -62,7 +62,8 @@ class Commands(click.Group):
                 traceback.print_exc()
             added = getattr(error, "__notes__", [])
             notes = [note for note in added if "For simplicity, JAX has removed" not in note]  # how to debug JAX
-            sentence = "; ".join([_sentence(error), *notes])
+            advice = ctx.invoked_subcommand == "simulate"
+            sentence = "; ".join([_sentence(error, advice), *notes])
             click.echo(f"Error: {sentence}", err=True)
             ctx.exit(_exit_code(error))
 
@@ -76,15 +77,15 @@ def _exit_code(error: BaseException) -> int:
     return 2 if type(error) in (ValueError, ExperimentError) else 1
 
 
-def _sentence(error: BaseException) -> str:
-    """What went wrong, as one sentence."""
+def _sentence(error: BaseException, advice: bool) -> str:
+    """What went wrong, as one sentence; with advice on memory if it is about a simulation."""
     from jaxor.store.errors import StoreError, TraceNotStored
     from jaxor.workers import WorkerError
 
     if isinstance(error, KeyboardInterrupt):
         return "terminated" if isinstance(error, Terminated) else "interrupted"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the second is XLA's
-        return "not enough memory; choose a smaller --lane-width, fewer --devices or --traces none"
+        return "not enough memory" + "; choose a smaller --lane-width, fewer --devices or --traces none" * advice
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}" if error.filename else "")
     if isinstance(error, ValueError | ImportError | StoreError | TraceNotStored | WorkerError):

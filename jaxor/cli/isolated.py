@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -32,9 +33,11 @@ def _again(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         return
     if sys.platform == "win32":
         raise click.UsageError("--isolated needs the limits of Linux or macOS; leave it out")
-    arguments = [argument for argument in ctx.find_root().obj if argument != "--isolated"]
+    arguments = list(ctx.find_root().obj)
+    arguments.remove("--isolated")
     command = [sys.executable, "-P", "-c", f"from {__name__} import main; main()", *arguments]
-    code = subprocess.run(command, check=False).returncode
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    code = subprocess.run(command, check=False, env=environment).returncode
     if code < 0:
         raise click.ClickException(
             f"the isolated process was ended by {signal.Signals(-code).name}; its files are damaged or too large for it"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from jaxor.cli.resume import go_on
+
 
 @click.command()
 @click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -15,7 +17,10 @@ import click
 @click.option("--resume", is_flag=True, help="Add to the same simulation if it is there already.")
 @click.option("--allow-mixed", is_flag=True, help="Even if versions or machines differ; each shard says what made it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def merge(directories: Sequence[Path], out: Path, resume: bool, allow_mixed: bool, as_json: bool) -> None:
+@click.pass_context
+def merge(
+    ctx: click.Context, directories: Sequence[Path], out: Path, resume: bool, allow_mixed: bool, as_json: bool
+) -> None:
     """Put run directories of one simulation together.
 
     Such as those of a job array. Seeds that are in several of them must have equal runs and are kept once.
@@ -24,7 +29,11 @@ def merge(directories: Sequence[Path], out: Path, resume: bool, allow_mixed: boo
     from jaxor.report.tables import merged_text
     from jaxor.store.merge import merge_runs
 
-    merged = merge_runs(directories, out, resume=resume, allow_mixed=allow_mixed)
+    try:
+        merged = merge_runs(directories, out, resume=resume, allow_mixed=allow_mixed)
+    except (KeyboardInterrupt, OSError) as error:
+        error.add_note(f"what has been copied is safe in {out}; {go_on(ctx)}")
+        raise
     if as_json:
         table = {"path": str(out), "seeds": number(merged.seeds), "added": merged.added, "repeated": merged.repeated}
         click.echo(json.dumps(table))

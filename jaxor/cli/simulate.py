@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxor.cli.compiled import keep_compiled
+from jaxor.cli.resume import go_on
 from jaxor.cli.types import SeedRange, Setting
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ def _noting_what_is_safe(job: Job, out: Path, ctx: click.Context) -> Iterator[No
         with contextlib.suppress(Exception):
             safe = number(job.wanted) - number(RunDirectory.open(out).missing(job.wanted))
             runs = f"{safe:,} runs" if job.total is None else f"{safe:,} of {job.total:,} runs"
-            again = shlex.join([*ctx.obj, *(["--resume"] if "--resume" not in ctx.obj else [])])
-            error.add_note(f"{runs} are safe in {out}; go on with: {ctx.find_root().command_path} {again}")
+            error.add_note(f"{runs} are safe in {out}; {go_on(ctx)}")
         raise
 
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 
 from jaxor.engine.keys import BATCH, INIT, NOISE, stream
 from jaxor.engine.parameters import FlatOrder, flat_order
 from jaxor.engine.status import Status
+from jaxor.engine.threshold import at_least
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.initialize import Setting
 from jaxor.experiments.intervention import Look
@@ -180,16 +180,5 @@ class Dynamics:
             best = jnp.minimum(best, loss)
             status = jnp.where(stale > stop.patience, int(Status.STALLED), status)
         if stop.loss is not None:
-            status = jnp.where(loss < _at_least(stop.loss, loss), int(Status.CONVERGED), status)
+            status = jnp.where(loss < jnp.asarray(at_least(stop.loss, loss.dtype)), int(Status.CONVERGED), status)
         return best, stale, status
-
-
-def _at_least(threshold: float, like: Array) -> Array:
-    """The smallest normal number of the type that is not below the threshold.
-
-    So the test is that of real numbers, for losses that are normal numbers or 0: XLA:CPU takes smaller ones for 0.
-    """
-    rounded = np.array(threshold, like.dtype)
-    if float(rounded) < threshold:
-        rounded = np.nextafter(rounded, np.array(np.inf, like.dtype))
-    return jnp.asarray(np.maximum(rounded, np.finfo(like.dtype).tiny))

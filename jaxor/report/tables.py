@@ -11,7 +11,7 @@ from jaxor.analysis.statistics import Losses, LossGroup, PopulationSummary, Summ
 from jaxor.engine.seeds import Ranges, number
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval, Quantiles, Share
-from jaxor.store.manifest import Manifest
+from jaxor.store.manifest import Manifest, pairs
 from jaxor.store.merge import Merged
 from jaxor.store.verify import Verification
 
@@ -183,8 +183,8 @@ def info_text(summary: Summary, manifest: Manifest, missing: int, size: int, pat
             f"{manifest.floats}, lane width {manifest.lane_width:,}, layout {manifest.layout}, {manifest.prng}",
         ),
         ("kept", kept),
-        ("versions", _pairs(manifest.versions)),
-        ("platform", _pairs(manifest.platform)),
+        ("versions", pairs(manifest.versions)),
+        ("platform", pairs(manifest.platform)),
         ("stored", f"{size_text(size)} in {path}"),
     ]
     return fields(head) + "\n\n" + summary_table(summary)
@@ -219,10 +219,6 @@ def _ending(summary: Summary) -> list[tuple[str, str]]:
         return []
     until, holds = summary.until, "holds" if summary.until.holds else "does not hold"
     return [("until", f"{until.rule} {holds}: {until.halfwidth:.3g} after {count(summary.seeds, 'run')}")]
-
-
-def _pairs(table: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(table.items()))
 
 
 def experiments_table(experiments: Iterable[Experiment]) -> str:

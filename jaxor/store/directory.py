@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from jaxor.engine.seeds import Ranges, within
+from jaxor.engine.seeds import Ranges, difference, union, within
 from jaxor.store import atomic, shard
 from jaxor.store.errors import StoreError
 from jaxor.store.listing import Listing, Shard, inspect_shards
@@ -93,7 +93,8 @@ class RunDirectory:
             wanted = manifest if recorded is None else recorded.with_seeds(manifest.seeds, manifest.until)
             atomic.remove_temporaries(path)
             atomic.remove_temporaries(path / _SHARDS)
-            (path / _WRITER).write_text(f"process {os.getpid()} on {platform.node()}")
+            with contextlib.suppress(OSError):  # a courtesy to others
+                (path / _WRITER).write_text(f"process {os.getpid()} on {platform.node()}")
             if wanted != recorded:
                 atomic.write(path / _MANIFEST, wanted.to_json().encode())
         except BaseException:
@@ -133,7 +134,8 @@ class RunDirectory:
         missing = listing.missing(self.manifest.seeds)
         for path, reason in listing.damaged.items():
             low, high = shard.seed_range(path) or (0, -1)
-            if within(missing, low, high + 1):
+            held = ((low, high + 1),) if self.manifest.until else ()  # not yet noted as asked for
+            if within(union(missing, difference(held, listing.seeds)), low, high + 1):
                 raise StoreError(reason)
         return sorted(listing.shards, key=lambda good: good.seeds[0])
 
@@ -188,7 +190,7 @@ class RunDirectory:
             raise OSError(
                 errno.ENOSPC,
                 f"no space: {free / 1e6:,.1f} MB are free for {self.path}, but about {needed / 1e6:,.1f} MB more are "
-                "needed; make room, record less (--traces, --parameters), or take fewer seeds",
+                "needed; make room or store less",
             )
 
     def bytes_on_disk(self) -> int:
@@ -240,33 +242,16 @@ def _check_may_write(path: Path, manifest: Manifest, resume: bool, allow_mixed: 
             f"{path} holds this simulation already (identity {manifest.identity[:8]}); add --resume (resume=True) to "
             "compute what is missing, or choose another directory"
         )
-    check_same(path, recorded, manifest, allow_mixed)
+    _check_same(path, recorded, manifest, allow_mixed)
     return recorded
 
 
-def check_same(path: Path, recorded: Manifest, manifest: Manifest, allow_mixed: bool) -> None:
-    """Refuse what cannot be put together with a simulation.
-
-    Parameters
-    ----------
-    path : Path
-        For the message.
-    recorded : Manifest
-        What is there.
-    manifest : Manifest
-        The simulation.
-    allow_mixed : bool
-        Whether versions and platform may differ.
-
-    Raises
-    ------
-    StoreError
-        They differ in more than the seeds.
-    """
+def _check_same(path: Path, recorded: Manifest, manifest: Manifest, allow_mixed: bool) -> None:
+    """Refuse a directory that differs from the simulation in more than the seeds."""
     if recorded.identity != manifest.identity:
         raise StoreError(
             f"{path} holds another simulation (identity {recorded.identity[:8]}, this one is {manifest.identity[:8]}; "
-            f"they differ in {', '.join(_differences(recorded, manifest))}); choose another directory"
+            f"they differ in {', '.join(differences(recorded, manifest))}); choose another directory"
         )
     if recorded.kind != manifest.kind:
         raise StoreError(
@@ -294,8 +279,8 @@ def _check_empty(path: Path) -> None:
         )
 
 
-def _differences(one: Manifest, other: Manifest) -> list[str]:
-    """Name what differs in two identities."""
+def differences(one: Manifest, other: Manifest) -> list[str]:
+    """Name what differs in the identities of two simulations."""
     keys = sorted(one.experiment.keys() | other.experiment.keys())
     return [key for key in keys if one.experiment.get(key) != other.experiment.get(key)] + [
         name

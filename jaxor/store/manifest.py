@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -79,8 +80,8 @@ class Manifest:
             "Conventions": CONVENTIONS,
             "jaxor_schema": self.schema,
             "title": f"{self.experiment['name']}: {_TITLES[self.kind]}",
-            "source": _pairs(self.versions),
-            "platform": _pairs(self.platform),
+            "source": pairs(self.versions),
+            "platform": pairs(self.platform),
             "experiment": json.dumps(self.experiment, sort_keys=True),
             "identity": self.identity,
             "lane_width": self.lane_width,
@@ -167,10 +168,18 @@ class Manifest:
         return manifest
 
 
+_TRACES = re.compile(r"all|loss|none|every=[1-9][0-9]{0,9}")
 _TITLES = {"runs": "training runs by seed", "statistics": "counts of training runs"}
 
 
-def _pairs(table: Mapping[str, Any]) -> str:
+def pairs(table: Mapping[str, Any]) -> str:
+    """Names and values on a line.
+
+    Examples
+    --------
+    >>> pairs({"jaxlib": "0.10", "jax": "0.11"})
+    'jax 0.11, jaxlib 0.10'
+    """
     return ", ".join(f"{name} {value}" for name, value in sorted(table.items()))
 
 
@@ -205,8 +214,8 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "seeds": lambda value: isinstance(value, list) and all(map(_is_range, value)) and _ascend(value),
     "lane_width": _is(int),
     "x64": _is(bool),
-    "traces": _is(str),
-    "parameters": _is(str),
+    "traces": lambda value: isinstance(value, str) and _TRACES.fullmatch(value) is not None,
+    "parameters": lambda value: value in ("none", "final", "both"),
     "layout": _is(str),
     "prng": _is(str),
     "versions": _is(dict),

@@ -11,7 +11,7 @@ import numpy as np
 from jaxor.engine.block import Block
 from jaxor.engine.seeds import Ranges, difference, expand, number, union
 from jaxor.store import shard
-from jaxor.store.directory import RunDirectory, check_same
+from jaxor.store.directory import RunDirectory, differences
 from jaxor.store.errors import StoreError
 from jaxor.store.listing import Shard
 from jaxor.store.manifest import Manifest
@@ -61,10 +61,13 @@ def merge_runs(
     if not directories:
         raise ValueError("there is nothing to merge; name at least one run directory")
     manifest = directories[0].manifest
-    for directory in directories:
-        check_same(directory.path, directory.manifest, manifest, allow_mixed)
+    for directory in directories[1:]:
+        _check_alike(directories[0], directory, allow_mixed)
     shards = [found for directory in directories for found in directory.shards()]
-    asked = union(*(directory.manifest.seeds for directory in directories))
+    if not allow_mixed:
+        for found in shards:
+            _check_origin(found, manifest)
+    asked = union(*(directory.manifest.seeds for directory in directories), *(found.seeds for found in shards))
     manifest = replace(manifest, seeds=asked, until=None)
     added = repeated = 0
     with RunDirectory.create_or_open(out, manifest, resume, allow_mixed) as target:
@@ -80,6 +83,30 @@ def merge_runs(
                 held = union(held, new)
             added, repeated = added + number(new), repeated + number(found.seeds) - number(new)
     return Merged(held, added, repeated)
+
+
+def _check_alike(one: RunDirectory, other: RunDirectory, allow_mixed: bool) -> None:
+    """Refuse directories that differ in more than the seeds."""
+    for name in ("identity", "kind", "traces", "parameters", "layout", "versions", "platform"):
+        ours, theirs = getattr(one.manifest, name), getattr(other.manifest, name)
+        mixable = name in ("versions", "platform")
+        if ours == theirs or mixable and allow_mixed:
+            continue
+        what = f"{name} ({ours} and {theirs})"
+        if name == "identity":
+            what = f"{', '.join(differences(one.manifest, other.manifest))}: they hold different simulations"
+        advice = "; --allow-mixed takes them all the same, though bits may differ" if mixable else ""
+        raise StoreError(f"{one.path} and {other.path} cannot be merged, since they differ in {what}{advice}")
+
+
+def _check_origin(found: Shard, manifest: Manifest) -> None:
+    """Refuse a shard that was made by other versions or elsewhere than the manifest says."""
+    itself, said = shard.attributes(found.path, manifest), manifest.attributes()
+    if (itself["source"], itself["platform"]) != (said["source"], said["platform"]):
+        raise StoreError(
+            f"{found.path} was made by {itself['source']} on {itself['platform']}, others by {said['source']} on "
+            f"{said['platform']}; --allow-mixed takes them all the same, though bits may differ"
+        )
 
 
 def _bytes(found: Shard, seeds: Ranges, manifest: Manifest) -> bytes:
@@ -110,6 +137,6 @@ def _check_equal(found: Shard, seeds: Ranges, target: RunDirectory) -> None:
     for name, array in columns(_runs(found, seeds)).items():
         if array.tobytes() != ours[name].tobytes():
             raise StoreError(
-                f"{found.path} has other {name} for seeds {seeds[0][0]} to {seeds[-1][1] - 1} than "
-                f"{there[0].path}; both cannot be right: check which versions and machine made them (jaxor verify)"
+                f"{found.path} has other {name} for seeds {seeds[0][0]} to {seeds[-1][1] - 1} than {there[0].path}; "
+                "jaxor verify says what made them: on the same versions and kind of machine one of them must be wrong"
             )

@@ -153,11 +153,14 @@ def tally_of(arrays: Mapping[str, NDArray[Any]]) -> Tally:
             for name in ("initial_loss", "final_loss")
         ),
     )
+    by_status = tally.epochs.counts.sum(axis=0)
     for histogram in (tally.epochs, tally.initial_loss, tally.final_loss):
         if np.any(np.diff(histogram.values) < 1):
             raise ValueError("its values do not ascend")
         if np.any(histogram.counts < 0) or histogram.counts.sum() != len(tally):
             raise ValueError("its counts are not those of its seeds")
+        if np.any(histogram.counts.sum(axis=0) != by_status):
+            raise ValueError("its counts by status and success differ from one quantity to the other")
     return tally
 
 

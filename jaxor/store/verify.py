@@ -16,6 +16,7 @@ from jaxor.engine.recording import Recording
 from jaxor.engine.seeds import Ranges, difference, union
 from jaxor.engine.status import Status
 from jaxor.engine.tally import Tally
+from jaxor.engine.threshold import at_least
 from jaxor.store import shard
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError
@@ -124,18 +125,28 @@ def _check(path: Path, manifest: Manifest) -> None:
     """Raise what is wrong with a shard whose hash is right."""
     shard.check_layout(path, manifest)
     if manifest.kind == "statistics":
-        tally = shard.decode_tally(path)
-        wrong = _beyond(tally.epochs.values, manifest)
+        wrong = _inconsistent(shard.decode_tally(path), manifest)
     else:
         wrong = next(_inconsistencies(shard.decode(path), manifest), None)
     if wrong:
         raise StoreError(f"{path} cannot be right: {wrong}; move it away and resume the simulation")
 
 
-def _beyond(epochs: NDArray[Any], manifest: Manifest) -> str | None:
-    cap = manifest.experiment.get("max_epochs", np.inf)
-    bad = epochs[(epochs < 0) | (epochs > cap)]
-    return f"a run has {bad[0]} epochs, the experiment at most {cap}" if len(bad) else None
+def _inconsistent(tally: Tally, manifest: Manifest) -> str | None:
+    """What does not fit together in counts of runs."""
+    epochs, cap = tally.epochs.values, manifest.experiment.get("max_epochs", np.inf)
+    if len(bad := epochs[(epochs < 0) | (epochs > cap)]):
+        return f"a run has {bad[0]} epochs, the experiment at most {cap}"
+    if tally.epochs.counts[epochs != cap, Status.EPOCH_CAP].any():
+        return "a run ended at the cap before it"
+    impossible = [status.name.lower() for status in _impossible(manifest) if tally.runs[status].any()]
+    return f"a run has status {impossible[0]}, for which the experiment has no rule" if impossible else None
+
+
+def _impossible(manifest: Manifest) -> list[Status]:
+    """Statuses for which there is no stop rule."""
+    rules = {Status.CONVERGED: "loss", Status.STALLED: "patience"}
+    return [status for status, rule in rules.items() if manifest.experiment.get("stop", {}).get(rule) is None]
 
 
 def _inconsistencies(block: Block, manifest: Manifest) -> Iterator[str]:
@@ -145,13 +156,16 @@ def _inconsistencies(block: Block, manifest: Manifest) -> Iterator[str]:
         if bad.any():
             yield f"seed {block.seeds[np.argmax(bad)]} {words}"
 
-    if wrong := _beyond(block.epochs, manifest):
-        yield wrong
-    capped = block.status == Status.EPOCH_CAP
+    cap, capped = manifest.experiment.get("max_epochs", np.inf), block.status == Status.EPOCH_CAP
+    yield from first((block.epochs < 0) | (block.epochs > cap), f"has more than {cap} epochs or less than 0")
     yield from first(~np.isin(block.status, [*Status]), "has a status that there is not")
-    yield from first(capped & (block.epochs != manifest.experiment.get("max_epochs")), "ended at the cap before it")
+    yield from first(np.isin(block.status, _impossible(manifest)), "has a status for which there is no rule")
+    yield from first(capped & (block.epochs != cap), "ended at the cap before it")
     yield from first(block.steps < block.epochs, "took fewer steps than it began epochs")
-    yield from first(~((block.final_accuracy >= 0) & (block.final_accuracy <= 1)), "has an impossible accuracy")
+    if manifest.experiment.get("batch", {}).get("mode") == "full":
+        yield from first(block.steps != block.epochs, "has not a step for each epoch")
+    if manifest.experiment.get("source") is None:  # else the task may have an accuracy of its own
+        yield from first(~((block.final_accuracy >= 0) & (block.final_accuracy <= 1)), "has an impossible accuracy")
     for name in ("initial_params", "final_params"):
         params = getattr(block, name)
         if params is not None:
@@ -174,9 +188,19 @@ def _wrong_traces(block: Block, traces: Traces, manifest: Manifest, first: Any) 
     bad = np.zeros(len(sizes), bool)
     bad[owner[traces.step != expected]] = True
     yield from first(bad, "has records of other steps than it took")
+    bad = np.zeros(len(sizes), bool)
+    bad[owner[~np.isfinite(traces.loss)]] = True
+    yield from first(bad, "took a step with a loss that is not finite")
+    some = sizes > 0
+    last = (starts + sizes - 1)[some]
     threshold = manifest.experiment.get("stop", {}).get("loss")
     if threshold is not None:
-        below = np.zeros(len(sizes), bool)
-        below[sizes > 0] = traces.loss[(starts + sizes - 1)[sizes > 0]] < traces.loss.dtype.type(threshold)
-        converged = block.status == Status.CONVERGED
-        yield from first(converged & ~below, "converged with a last loss that is not below the threshold")
+        ends = np.zeros(len(owner), bool)
+        ends[last] = (block.status == Status.CONVERGED)[some]
+        bad = np.zeros(len(sizes), bool)
+        bad[owner[ends != (traces.loss < at_least(threshold, traces.loss.dtype))]] = True
+        yield from first(bad, "did not converge at its first loss below the threshold")
+    if traces.params is not None and block.final_params is not None:
+        bad = np.zeros(len(sizes), bool)
+        bad[some] = (traces.params[last] != block.final_params[some]).any(axis=1)
+        yield from first(bad, "has other final_params than after its last step")

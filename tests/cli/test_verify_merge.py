@@ -79,7 +79,7 @@ def test_merge(halves: Call) -> None:
         (["merge", "--out", "x"], 2, "Missing argument 'DIR...'"),
         (["merge", "a"], 2, "Missing option '--out'"),
         (["merge", "a", "missing", "--out", "x"], 1, "missing is not a run directory"),
-        (["merge", "a", "other", "--out", "x"], 1, "holds another simulation"),
+        (["merge", "a", "other", "--out", "x"], 1, "they hold different simulations"),
         (["merge", "a", "b", "--out", "a"], 1, "add --resume"),
         (["verify", "missing"], 1, "missing is not a run directory"),
         (["verify", "missing", "--isolated"], 1, "missing is not a run directory"),
@@ -146,7 +146,7 @@ def test_too_small_a_disk_is_told_at_once(call: Call, monkeypatch: pytest.Monkey
         (
             50_000,
             1,
-            "0.1 MB more are needed; make room, record less (--traces, --parameters), or take fewer seeds; 0 of",
+            "0.1 MB more are needed; make room or store less; 0 of",
         ),
         (200_000, 1, "MB more are needed"),
         (10**9, 0, ""),

@@ -21,7 +21,7 @@ from jaxor.store.shard import seal
 
 def manifest(seeds: Iterable[int] = range(10), **changes: Any) -> Manifest:
     values: dict[str, Any] = {
-        "experiment": {"name": "zwei_geraden_ä", "task": {"name": "xor"}, "max_epochs": 7},
+        "experiment": {"name": "zwei_geraden_ä", "task": {"name": "xor"}, "max_epochs": 7, "stop": {"patience": 3}},
         "seeds": compress(np.array([*seeds], np.int64)),
         "lane_width": 64,
         "x64": False,
@@ -56,12 +56,14 @@ def _run(seed: int, like: Manifest) -> dict[str, Any]:
     run = {name: random.normal(size=(1, width) if "param" in v.dims else 1) for name, v in like.variables.items()}
     run |= {
         "seed": np.array([seed]),
-        "status": random.choice([0, 1, 3], 1),
+        "status": random.choice([1, 3], 1),
         "final_accuracy": random.random(1),
         "row_size": np.array([steps]),
     }
     run |= {"steps": np.array([steps]), "epochs": np.array([min(steps, seed % 3)]), "trace_step": np.arange(steps)}
     run |= {"trace_loss": random.normal(size=steps), "trace_params": random.normal(size=(steps, width))}
+    if steps:
+        run["final_params"] = run["trace_params"][-1:]
     return run
 
 

@@ -96,19 +96,32 @@ def test_what_was_asked_for_is_still_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"lane_width": 2}, "another simulation"),
-        ({"kind": "statistics"}, "holds statistics of this simulation, not runs"),
-        ({"traces": "loss"}, "begun with traces"),
-        ({"versions": OTHERS}, "begun with versions.*--allow-mixed"),
+        ({"lane_width": 2}, "differ in lane_width: they hold different simulations"),
+        ({"kind": "statistics"}, r"differ in kind \(runs and statistics\)"),
+        ({"traces": "loss"}, r"differ in traces \(all and loss\)"),
+        ({"versions": OTHERS}, "differ in versions .*--allow-mixed"),
     ],
 )
 def test_only_one_simulation(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     start(tmp_path / "a", range(5))
     with RunDirectory.create_or_open(tmp_path / "b", manifest(range(5, 9), **changes)):
         pass
-    with pytest.raises(StoreError, match=sentence):
+    with pytest.raises(StoreError, match=f"{tmp_path}/a and {tmp_path}/b cannot be merged, since they {sentence}"):
         merge_runs([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mixed_directory_is_not_taken_for_a_plain_one(tmp_path: Path) -> None:
+    start(tmp_path / "a", range(5))
+    with RunDirectory.create_or_open(
+        tmp_path / "a", manifest(range(9), versions=OTHERS), resume=True, allow_mixed=True
+    ) as directory:
+        other = manifest(versions=OTHERS)
+        runs = block(range(5, 9))
+        directory.add(((5, 9),), shard.seal(runs, other))
+    with pytest.raises(StoreError, match=r"was made by jax 0.11, .*, others by jax 0.10.2.*--allow-mixed"):
+        merge_runs([tmp_path / "a"], tmp_path / "out")
+    assert merge_runs([tmp_path / "a"], tmp_path / "out", allow_mixed=True).added == 9
 
 
 def test_mixed_shards_say_what_made_them(tmp_path: Path) -> None:
@@ -139,6 +152,24 @@ def test_partitions_of_a_simulation_have_its_digest(tmp_path: Path) -> None:
     merge_runs([tmp_path / "b", tmp_path / "a"], tmp_path / "out")
     one, other = verify_run(tmp_path / "whole"), verify_run(tmp_path / "out")
     assert one.digest == other.digest and one.problems == other.problems == []
+
+
+def test_damaged_statistics_that_a_rule_had_asked_for(tmp_path: Path) -> None:
+    """An --until that was interrupted has not yet noted for which seeds it asks."""
+    for seeds in (range(20), range(20, 40)):
+        jaxor.simulate("relu1_normal", seeds, keep="statistics", out=tmp_path / "plain", resume=True, devices=1)
+    listing = RunDirectory.open(tmp_path / "plain")
+    shards = {found.seeds: found.path.read_bytes() for found in listing.shards()}
+    unfinished = replace(listing.manifest, seeds=(), until="halfwidth(success)<=0.01")
+    with RunDirectory.create_or_open(tmp_path / "a", unfinished) as directory:
+        paths = [directory.add(seeds, data) for seeds, data in shards.items()]
+    merge_runs([tmp_path / "a"], tmp_path / "fine")
+    assert RunDirectory.open(tmp_path / "fine").manifest.seeds == ((0, 40),)
+    damage(paths[0])
+    with pytest.raises(StoreError, match="is damaged"):
+        open_run(tmp_path / "a")
+    with pytest.raises(StoreError, match="is damaged"):
+        merge_runs([tmp_path / "a"], tmp_path / "out")
 
 
 def test_statistics(tmp_path: Path) -> None:

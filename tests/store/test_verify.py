@@ -81,14 +81,19 @@ def changed(runs: Block, name: str, row: int, value: Any) -> Block:
     [
         ("status", 3, 7, "seed 8 has a status that there is not"),
         ("status", 3, -1, "seed 8 has a status that there is not"),
-        ("epochs", 4, 61, "a run has 61 epochs, the experiment at most 60"),
-        ("epochs", 4, -2, "a run has -2 epochs"),
+        ("epochs", 4, 61, "seed 9 has more than 60 epochs or less than 0"),
+        ("epochs", 4, -2, "seed 9 has more than 60 epochs or less than 0"),
+        ("epochs", 4, 1, "seed 9 "),
         ("steps", 4, 0, "seed 9 took fewer steps than it began epochs"),
+        ("steps", 4, 70, "seed 9 has not a step for each epoch"),
         ("final_accuracy", 4, 1.5, "seed 9 has an impossible accuracy"),
         ("final_accuracy", 4, np.nan, "seed 9 has an impossible accuracy"),
         ("initial_params", 4, np.nan, "seed 9 has initial_params that are not finite"),
         ("final_params", 4, np.inf, "seed 9 has final_params that are not finite"),
+        ("final_params", 4, 0.5, "seed 9 has other final_params than after its last step"),
         ("step", 4, 9, "seed 5 has records of other steps than it took"),
+        ("loss", 4, np.nan, "seed 5 took a step with a loss that is not finite"),
+        ("loss", 4, 0.0, "seed 5 did not converge at its first loss below the threshold"),
     ],
 )
 def test_accounting(simulated: RunDirectory, tmp_path: Path, name: str, row: int, value: float, sentence: str) -> None:
@@ -116,9 +121,33 @@ def test_a_converged_run_ends_below_the_threshold(tmp_path: Path) -> None:
     runs = block(directory)
     assert runs.traces is not None
     last = int(runs.traces.row_size[:4].sum()) - 1
-    path = store(tmp_path / "other", directory, changed(runs, "loss", last, 0.5))
-    (problem,) = verify_run(path).problems
-    assert "seed 3 converged with a last loss that is not below the threshold" in problem
+    for name, wrong, sentence in (
+        ("loss", changed(runs, "loss", last, 0.5), "seed 3 did not converge at its first loss below the threshold"),
+        ("stalled", changed(runs, "status", 3, jaxor.Status.STALLED), "seed 3 has a status for which there is no rule"),
+        ("diverged", changed(runs, "status", 3, jaxor.Status.DIVERGED), "seed 3 did not converge at its first loss"),
+        ("cap", changed(runs, "status", 3, jaxor.Status.EPOCH_CAP), "seed 3 ended at the cap before it"),
+    ):
+        (problem,) = verify_run(store(tmp_path / name, directory, wrong)).problems
+        assert sentence in problem
+
+
+@pytest.mark.parametrize(("threshold", "start"), [(1e-50, [0.5, -0.5, 0.0]), (0.5000000001, [1.0, 0.0, 0.0])])
+def test_thresholds_between_two_floats(tmp_path: Path, threshold: float, start: list[float]) -> None:
+    """The engine's test is that of real numbers, and so is the check's."""
+    experiment = jaxor.get_experiment("abs1_convergence").replace(**{"stop.loss": threshold})
+    run = jaxor.simulate(experiment, initial_params=[start], out=tmp_path, devices=1)
+    assert run.status.tolist() == [jaxor.Status.CONVERGED]
+    assert verify_run(tmp_path).problems == []
+
+
+CATALOGUE = [name for name in jaxor.list_experiments() if name != "digits_mlp"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CATALOGUE[::6])
+def test_the_catalogue_is_sound(tmp_path: Path, name: str) -> None:
+    jaxor.simulate(name, seeds=16, lane_width=16, traces="all", out=tmp_path, devices=1)
+    assert verify_run(tmp_path).problems == []
 
 
 @pytest.mark.parametrize("traces", ["none", "loss", "every=7"])
