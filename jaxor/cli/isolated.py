@@ -21,8 +21,8 @@ def isolated(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option to a command."""
     return click.option(
         "--isolated", is_flag=True, expose_value=False, is_eager=True, callback=_again,
-        help=f"Work in a process of its own with at most {MEMORY_BYTES // 2**30} GiB of memory and an hour of time, for "
-        "files you do not trust.",
+        help=f"Work in a process of its own with at most {MEMORY_BYTES // 2**30} GiB of memory and an hour of time, "
+        "for files you do not trust.",
     )(command)  # fmt: skip
 
 

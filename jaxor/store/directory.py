@@ -201,8 +201,9 @@ def _recorded(path: Path) -> Manifest | None:
     """Read the manifest of a directory, if there is one."""
     file = path / _MANIFEST
     try:
-        if not stat.S_ISREG(file.stat().st_mode) or file.stat().st_size > _LARGEST_MANIFEST:
-            raise StoreError(f"it is not a file of at most {_LARGEST_MANIFEST / 1e6:.0f} MB")
+        found = file.lstat()  # a link leads elsewhere
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_MANIFEST:
+            raise StoreError(f"it is not itself a file of at most {_LARGEST_MANIFEST / 1e6:.0f} MB")
         return Manifest.from_json(file.read_bytes())
     except FileNotFoundError:
         return None
