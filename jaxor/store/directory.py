@@ -93,6 +93,7 @@ class RunDirectory:
             wanted = manifest if recorded is None else recorded.with_seeds(manifest.seeds, manifest.until)
             atomic.remove_temporaries(path)
             atomic.remove_temporaries(path / _SHARDS)
+            (path / _WRITER).unlink(missing_ok=True)  # somebody may have made it a link
             (path / _WRITER).write_text(f"process {os.getpid()} on {platform.node()}")
             if wanted != recorded:
                 atomic.write(path / _MANIFEST, wanted.to_json().encode())
