@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from jaxor.cli.isolated import isolated
+
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("file", metavar="FILE.nc", type=click.Path(path_type=Path))
+@isolated
 def export(directory: Path, file: Path) -> None:
     """Write all that a run directory holds into one netCDF file."""
     from jaxor.report.tables import size_text

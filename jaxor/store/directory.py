@@ -94,6 +94,7 @@ class RunDirectory:
             atomic.remove_temporaries(path)
             atomic.remove_temporaries(path / _SHARDS)
             with contextlib.suppress(OSError):  # a courtesy to others
+                (path / _WRITER).unlink(missing_ok=True)  # somebody may have made it a link
                 (path / _WRITER).write_text(f"process {os.getpid()} on {platform.node()}")
             if wanted != recorded:
                 atomic.write(path / _MANIFEST, wanted.to_json().encode())
@@ -203,8 +204,9 @@ def _recorded(path: Path) -> Manifest | None:
     """Read the manifest of a directory, if there is one."""
     file = path / _MANIFEST
     try:
-        if not stat.S_ISREG(file.stat().st_mode) or file.stat().st_size > _LARGEST_MANIFEST:
-            raise StoreError(f"it is not a file of at most {_LARGEST_MANIFEST / 1e6:.0f} MB")
+        found = file.lstat()  # a link leads elsewhere
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_MANIFEST:
+            raise StoreError(f"it is not itself a file of at most {_LARGEST_MANIFEST / 1e6:.0f} MB")
         return Manifest.from_json(file.read_bytes())
     except FileNotFoundError:
         return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -18,10 +19,15 @@ from jaxor.store.schema import PARAM, SCHEMA, STRLEN, Attributes, Variable, char
 # Compressors and checksums that every build of HDF5 has, and the only ones that are read. Losses and parameters are not
 # compressed: it would make files of traces a quarter smaller and take ten times as long as writing them.
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-_KNOWN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+_CHECKED_ONLY = (h5py.h5z.FILTER_FLETCHER32,)
+_FILTERS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)
+_CHECKSUM_BYTES = 4
 _CHUNK_BYTES = 2**18
-_LARGEST_RATIO = 1100  # deflate reaches 1032
-_LARGEST_CHUNK = 2**24  # HDF5 takes memory for a whole chunk, whatever is in it
+_SMALLEST_CHUNK = 2**16  # HDF5 takes memory for each chunk, also for one that is not there
+# How much larger arrays are than their file, at most. Floats are not compressed, and those of runs are about as long as
+# the integers beside them: 2.75 with losses in float32. Counts are mostly zeros.
+_LARGEST_RATIO = {"runs": 3, "counts": 200}
+_LARGEST_SMALL = 2**25  # bytes of counts that are read whatever the file's size
 _FORMAT = ("v110", "v110")  # dense attributes and compact chunk indices; HDF5 reads it since 2016
 
 File = Any
@@ -132,12 +138,81 @@ def reading(source: bytes | Path, variables: Mapping[str, Variable], required: C
         with h5py.File(source if isinstance(source, Path) else BytesIO(source), "r", locking=False) as file:
             _check(file, name, variables, required)
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # what h5py raises for a damaged file
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, zlib.error) as error:  # a damaged file
         raise StoreError(f"{name} cannot be read as a file of jaxor: {error}") from error
 
 
+def number(file: File, name: str) -> int:
+    """Read one number from the attributes of a file that is not trusted.
+
+    Raises
+    ------
+    KeyError, ValueError
+        It is not there, or something else.
+    """
+    return int(_attribute(file, name, "i", "number"))
+
+
+def text(file: File, name: str) -> str:
+    """Read one text without control characters from the attributes of a file that is not trusted.
+
+    Raises
+    ------
+    KeyError, ValueError
+        It is not there, or something else.
+    """
+    found = bytes(_attribute(file, name, "S", "text of fixed length")).decode()
+    if not found.isprintable():  # a terminal might obey it
+        raise ValueError(f"its attribute {name} has control characters")
+    return found
+
+
+def _attribute(file: File, name: str, kind: str, words: str) -> Any:
+    declared = file.attrs.get_id(name)
+    if declared.shape != () or declared.dtype.kind != kind:  # others may take any memory
+        raise ValueError(f"its attribute {name} is not one {words}")
+    return file.attrs[name]
+
+
+def check_chunks(file: File, names: Iterable[str]) -> None:
+    """Check that the chunks hold as much as declared.
+
+    HDF5 itself would take memory for all that a chunk inflates to, and for what a short one lacks give whatever lies in
+    memory behind it.
+
+    Parameters
+    ----------
+    file : File
+        From `reading`.
+    names : iterable of str
+        Of variables.
+
+    Raises
+    ------
+    ValueError
+        One holds more, or less.
+    """
+    for item in names:
+        dataset = file[item]
+        starts = range(0, dataset.shape[0], dataset.chunks[0]) if dataset.chunks else ()
+        size = dataset.dtype.itemsize * math.prod(dataset.chunks or ())
+        if any(_chunk_bytes(dataset, (start, *(0 for _ in dataset.shape[1:])), size) != size for start in starts):
+            raise ValueError(f"a chunk of {item} is not as long as declared")
+
+
+def _chunk_bytes(dataset: Any, place: tuple[int, ...], expected: int) -> int:
+    """How many bytes a chunk holds, as far as one can tell without taking more memory than expected."""
+    stored = dataset.id.get_chunk_info_by_coord(place)
+    if stored.byte_offset is None or stored.filter_mask:  # not there, or other filters than those of the rest
+        return -1
+    if dataset.compression is None:
+        return stored.size - _CHECKSUM_BYTES
+    _, data = dataset.id.read_direct_chunk(place)
+    return len(zlib.decompressobj().decompress(data, expected + 1))
+
+
 def _check(file: File, name: str, variables: Mapping[str, Variable], required: Collection[str]) -> None:
-    schema = int(file.attrs["jaxor_schema"])
+    schema = number(file, "jaxor_schema")
     if schema > SCHEMA:
         raise StoreError(
             f"{name} was written by a newer jaxor (format {schema}, this one reads {SCHEMA}); upgrade jaxor"
@@ -145,40 +220,63 @@ def _check(file: File, name: str, variables: Mapping[str, Variable], required: C
     known = {*variables, *(dim for variable in variables.values() for dim in variable.dims), STRLEN}
     if len(file) > len(known):
         raise StoreError(f"{name} is refused: it has {len(file)} entries, which jaxor never writes")
+    arrays = {**variables, "param": PARAM}
     for item in file:
-        refusal = "is unknown" if item not in known else _refusal(file, item, item in (*variables, "param"))
+        refusal = _refusal(file, item, arrays.get(item)) if item in known else "is unknown"
         if refusal:
-            raise StoreError(f"{name} is refused: {item!r} {refusal}, which jaxor never writes")
+            raise StoreError(f"{name} is refused: {item!r:.60} {refusal}, which jaxor never writes")
     if lacking := [item for item in required if item not in file]:
         raise StoreError(f"{name} is refused: it lacks {', '.join(lacking)}")
     sizes: dict[str, int] = {}
-    for item in file.keys() & variables.keys():
-        for dim, length in zip(variables[item].dims, file[item].shape, strict=True):
+    held = {item: file[item] for item in arrays if item in file}
+    for item, dataset in held.items():
+        for dim, length in zip(arrays[item].dims, dataset.shape, strict=True):
             if sizes.setdefault(dim, length) != length:
                 raise StoreError(f"{name} is refused: {item!r} does not fit the other arrays along {dim!r}")
+    # What is claimed is held against the bytes that are there, so that little files do not become large arrays.
+    there = file.id.get_filesize()
+    runs = "seed" in variables
+    most = _LARGEST_RATIO["runs"] * there if runs else max(_LARGEST_RATIO["counts"] * there, _LARGEST_SMALL)
+    if sum(dataset.nbytes for item, dataset in held.items() if item in variables) > most:
+        raise StoreError(f"{name} is refused: its arrays claim more than its {there} bytes can hold")
+    if sum(dataset.id.get_storage_size() for dataset in held.values()) > there:
+        raise StoreError(f"{name} is refused: its arrays share their bytes, which jaxor never writes")
 
 
-def _refusal(file: File, item: str, holds_values: bool) -> str | None:
+def _refusal(file: File, item: str, variable: Variable | None) -> str | None:
     """Why something in a file must not be read, if so; links are looked at before they are followed.
 
-    What is claimed is held against the bytes that are there, so that little files do not become large arrays.
+    Without a variable it stands for a dimension, and is never read.
     """
     if not isinstance(file.get(item, getlink=True), h5py.HardLink):
         return "is a link to elsewhere"
     dataset = file[item]
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "ifS":
+    if not isinstance(dataset, h5py.Dataset):
         return "is not an array of numbers"
-    if dataset.external or dataset.is_virtual:
+    if dataset.external or dataset.is_virtual:  # before its shape, for which HDF5 would open the others
         return "has its values in other files"
+    if variable is None:
+        return None
+    kinds = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
+    if dataset.id.get_type().get_class() not in kinds:  # others may be nested without end
+        return "is not an array of numbers"
+    if dataset.dtype not in [variable.type(np.dtype(floats)) for floats in ("<f4", "<f8")]:
+        return f"is of type {dataset.dtype}"
+    if dataset.ndim != len(variable.dims) or dataset.maxshape != dataset.shape:
+        return "has another number of dimensions or no fixed shape"
+    return _odd_layout(dataset)
+
+
+def _odd_layout(dataset: h5py.Dataset) -> str | None:
+    """What differs from how `define` lays out an array of that shape and type, if anything does."""
     created = dataset.id.get_create_plist()
-    filters = {created.get_filter(k)[0] for k in range(created.get_nfilters())}
-    if not filters <= _KNOWN_FILTERS:
-        return "has an unknown filter"
-    there = dataset.id.get_storage_size() * (_LARGEST_RATIO if h5py.h5z.FILTER_DEFLATE in filters else 1)
-    if holds_values and dataset.nbytes > there:
-        return f"claims {dataset.nbytes} bytes, but has {dataset.id.get_storage_size()}"
-    row = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
-    chunk = dataset.dtype.itemsize * math.prod(dataset.chunks or ())
-    if dataset.maxshape != dataset.shape or chunk > max(row, _LARGEST_CHUNK):
-        return f"has chunks of {chunk} bytes or no fixed shape"
+    filters = tuple(created.get_filter(k)[0] for k in range(created.get_nfilters()))
+    if not dataset.size:
+        return None if dataset.chunks is None else "has chunks, but no values"
+    if dataset.chunks is None or filters != (_CHECKED_ONLY if dataset.dtype.kind == "f" else _FILTERS):
+        return "has other filters"
+    rows, *row = dataset.chunks
+    small = dataset.dtype.itemsize * math.prod(dataset.chunks) < min(dataset.nbytes, _SMALLEST_CHUNK)
+    if small or rows > dataset.shape[0] or tuple(row) != dataset.shape[1:]:
+        return f"has chunks of shape {dataset.chunks}"
     return None

@@ -60,11 +60,19 @@ class Listing:
 
 
 def inspect_shards(path: Path, manifest: Manifest) -> Listing:
-    """Check every file in a directory (name, hash, simulation) and say which are good."""
+    """Check every file in a directory (name, hash, simulation) and say which are good.
+
+    Raises
+    ------
+    StoreError
+        If the directory is a link.
+    """
     shards, damaged = [], {}
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link to elsewhere; put the shards themselves there")
     for file in sorted(path.glob("[!.]*")):
         try:
-            shards.append(Shard(file, shard.verify(file, manifest.identity, manifest.kind)))
+            shards.append(Shard(file, shard.verify(file, manifest)))
         except StoreError as error:
             damaged[file] = str(error)
     return Listing(sorted(shards, key=lambda good: good.seeds[0]), damaged, _overlaps(shards))

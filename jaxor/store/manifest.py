@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxor.engine.seeds import Ranges, union
+from jaxor.engine.recording import Recording
+from jaxor.engine.seeds import MAX_SEED, Ranges, union
 from jaxor.store.errors import StoreError
 from jaxor.store.schema import CONVENTIONS, COUNTS, SCHEMA, VARIABLES, Variable, stored
 
@@ -144,8 +145,8 @@ class Manifest:
             raise StoreError("the manifest is not one of jaxor: it has no number 'schema'")
         if values["schema"] > SCHEMA:
             raise StoreError(
-                f"the manifest was written by a newer jaxor (format {values['schema']}, this one reads {SCHEMA}); "
-                "upgrade jaxor"
+                f"the manifest was written by a newer jaxor (format {values['schema']!s:.20}, this one reads "
+                f"{SCHEMA}); upgrade jaxor"
             )
         return cls._checked(values)
 
@@ -156,7 +157,8 @@ class Manifest:
             raise StoreError(f"the manifest lacks {', '.join(missing)}; restore what the simulation wrote")
         for name, valid in _VALID.items():
             if not valid(values[name]):
-                raise StoreError(f"the manifest has {name} = {values[name]!r:.80}; restore what the simulation wrote")
+                seen = reprlib.repr(values[name])  # a short one, however large and deep the value
+                raise StoreError(f"the manifest has {name} = {seen}; restore what the simulation wrote")
         if any(not text.isprintable() for text in _texts({**values, "seeds": None})):  # a terminal might obey it
             raise StoreError("the manifest has control characters in it; restore what the simulation wrote")
         known = {name: values[name] for name in _VALID if name != "identity"}
@@ -168,7 +170,7 @@ class Manifest:
         return manifest
 
 
-_TRACES = re.compile(r"all|loss|none|every=[1-9][0-9]{0,9}")
+_DEEPEST = 100
 _TITLES = {"runs": "training runs by seed", "statistics": "counts of training runs"}
 
 
@@ -184,16 +186,18 @@ def pairs(table: Mapping[str, Any]) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All strings inside, keys too, however deep."""
-    waiting = [value]
+    """All strings inside, keys too; what else is done with the values would fail if they were nested deeply."""
+    waiting = [(value, 0)]
     while waiting:
-        value = waiting.pop()
+        value, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise StoreError(f"the manifest is nested more than {_DEEPEST} deep; restore what the simulation wrote")
         if isinstance(value, str):
             yield value
         elif isinstance(value, dict):
-            waiting += [*value, *value.values()]
+            waiting += ((inside, depth + 1) for inside in (*value, *value.values()))
         elif isinstance(value, list):
-            waiting += value
+            waiting += ((inside, depth + 1) for inside in value)
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:
@@ -201,26 +205,54 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
 
 
 def _is_range(value: Any) -> bool:
-    return isinstance(value, list) and [type(end) for end in value] == [int, int] and 0 <= value[0] < value[1]
+    whole = isinstance(value, list) and [type(end) for end in value] == [int, int]
+    return whole and 0 <= value[0] < value[1] <= MAX_SEED + 1
 
 
 def _ascend(ranges: list[list[int]]) -> bool:
     return all(one[1] < other[0] for one, other in pairwise(ranges))
 
 
+def _is_experiment(value: Any) -> bool:
+    """Whether it has what the store itself looks at; the experiment is made of it only when it is asked for."""
+    if not isinstance(value, dict) or not all(isinstance(value.get(part, {}), dict) for part in ("stop", "batch")):
+        return False
+    numbers = (value.get("max_epochs"), value.get("stop", {}).get("loss"))
+    return isinstance(value.get("name"), str) and all(number is None or _is_number(number) for number in numbers)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
+
+
+def _is_traces(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(Recording.parse(value))
+    except ValueError:
+        return False
+
+
+def _are_names(value: Any) -> bool:
+    """Whether they are texts of about the same length; in files each takes as much room as the longest."""
+    if not isinstance(value, list) or not all(map(_is(str), value)):
+        return False
+    lengths = [len(name) for name in value]
+    return len(value) * max(lengths, default=0) <= 2**20 + 8 * sum(lengths)
+
+
 _VALID: dict[str, Callable[[Any], bool]] = {
-    "experiment": lambda value: isinstance(value, dict) and isinstance(value.get("name"), str),
+    "experiment": _is_experiment,
     "identity": _is(str),
     "seeds": lambda value: isinstance(value, list) and all(map(_is_range, value)) and _ascend(value),
-    "lane_width": _is(int),
+    "lane_width": lambda value: type(value) is int and 0 < value < 2**31,
     "x64": _is(bool),
-    "traces": lambda value: isinstance(value, str) and _TRACES.fullmatch(value) is not None,
+    "traces": _is_traces,
     "parameters": lambda value: value in ("none", "final", "both"),
     "layout": _is(str),
     "prng": _is(str),
     "versions": _is(dict),
     "platform": _is(dict),
-    "param_names": lambda value: isinstance(value, list) and all(map(_is(str), value)),
+    "param_names": _are_names,
     "initial_params_hash": _is(str, NoneType),
     "kind": lambda value: isinstance(value, str) and value in _TITLES,
     "until": _is(str, NoneType),

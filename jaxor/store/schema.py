@@ -157,7 +157,10 @@ def tally_of(arrays: Mapping[str, NDArray[Any]]) -> Tally:
     for histogram in (tally.epochs, tally.initial_loss, tally.final_loss):
         if np.any(np.diff(histogram.values) < 1):
             raise ValueError("its values do not ascend")
-        if np.any(histogram.counts < 0) or histogram.counts.sum() != len(tally):
+        if histogram.counts.shape[1:] != GROUPS:
+            raise ValueError(f"its counts are not by {GROUPS[0]} statuses and {GROUPS[1]} successes")
+        # Larger ones might sum up to anything.
+        if np.any((histogram.counts < 0) | (histogram.counts > len(tally))) or histogram.counts.sum() != len(tally):
             raise ValueError("its counts are not those of its seeds")
         if np.any(histogram.counts.sum(axis=0) != by_status):
             raise ValueError("its counts by status and success differ from one quantity to the other")

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Block
-from jaxor.engine.seeds import Ranges, compress, ranges_of
+from jaxor.engine.seeds import MAX_SEED, Ranges, compress, ranges_of
+from jaxor.engine.status import Status
 from jaxor.engine.tally import Tally
 from jaxor.store import hdf5
 from jaxor.store.errors import StoreError
@@ -106,10 +107,9 @@ def decode(source: bytes | Path, rows: slice = slice(None)) -> Block:
     with hdf5.reading(source, VARIABLES, _REQUIRED) as file:
         arrays = {name: file[name][rows] for name in _stored(file, "seed")}
         if "row_size" in arrays:
-            start = int(np.sum(file["row_size"][: rows.start or 0], dtype=np.int64))
-            stop = start + int(np.sum(arrays["row_size"], dtype=np.int64))
-            if stop > len(file["trace_step"]):
-                raise ValueError("it holds fewer recorded steps than its runs claim")
+            sizes = _row_sizes(file)
+            start = int(np.sum(sizes[: rows.start or 0], dtype=np.int64))
+            stop = start + int(np.sum(sizes[rows], dtype=np.int64))
             arrays |= {name: file[name][start:stop] for name in _stored(file, "obs")}
     return block_of(arrays)
 
@@ -137,26 +137,6 @@ def shard_name(seeds: Ranges, data: bytes) -> str:
     return f"s{seeds[0][0]:012d}-{seeds[-1][1] - 1:012d}.{hashlib.sha256(data).hexdigest()[:16]}.h5"
 
 
-def check_layout(path: Path, manifest: Manifest) -> None:
-    """Check that a shard has the variables that its simulation stores, with their types and names, and no others.
-
-    Raises
-    ------
-    StoreError
-        Naming the file and what is wrong with it.
-    """
-    known = VARIABLES if manifest.kind == "runs" else COUNTS
-    with hdf5.reading(path, known, manifest.variables) as file:
-        if extra := [name for name in known if name in file and name not in manifest.variables]:
-            raise StoreError(f"{path} has {', '.join(extra)}, which its simulation does not store; move it away")
-        for name, variable in manifest.variables.items():
-            if file[name].dtype != variable.type(manifest.floats):
-                raise StoreError(f"{path} has {name} of type {file[name].dtype}; move it away")
-        if any("param" in variable.dims for variable in manifest.variables.values()):
-            if not np.array_equal(file["param"][...], characters(manifest.param_names)):
-                raise StoreError(f"{path} names other parameters than its simulation has; move it away")
-
-
 def attributes(path: Path, manifest: Manifest) -> dict[str, str | int]:
     """Read what a shard says about itself: versions and platform may be others than those of the manifest.
 
@@ -167,7 +147,7 @@ def attributes(path: Path, manifest: Manifest) -> dict[str, str | int]:
     """
     with hdf5.reading(path, VARIABLES if manifest.kind == "runs" else COUNTS, ()) as file:
         return {
-            name: bytes(file.attrs[name]).decode() if isinstance(value, str) else int(file.attrs[name])
+            name: (hdf5.text if isinstance(value, str) else hdf5.number)(file, name)
             for name, value in manifest.attributes().items()
         }
 
@@ -184,15 +164,14 @@ def seed_range(path: Path) -> tuple[int, int] | None:
     return match and (int(match[1]), int(match[2]))
 
 
-def verify(path: Path, identity: str, kind: str = "runs") -> Ranges:
-    """Check a shard's name, hash and simulation.
+def verify(path: Path, manifest: Manifest) -> Ranges:
+    """Check a shard's name, hash, simulation and layout, and that it can be read at all.
 
     Parameters
     ----------
     path : Path
-    identity : str
+    manifest : Manifest
         Of the simulation.
-    kind : {"runs", "statistics"}
 
     Returns
     -------
@@ -205,36 +184,85 @@ def verify(path: Path, identity: str, kind: str = "runs") -> Ranges:
     """
     match = _NAME.fullmatch(path.name)
     if match is None:
-        raise StoreError(f"{path} is not a shard of jaxor by its name; move it out of the run directory")
+        shown = path if str(path).isprintable() else repr(str(path))  # a terminal might obey the name
+        raise StoreError(f"{shown} is not a shard of jaxor by its name; move it out of the run directory")
     if not _digest(path).startswith(match[3]):
         raise StoreError(
             f"{path} is damaged: its content does not match the hash in its name; resume the simulation to compute "
             "its runs again"
         )
-    with hdf5.reading(path, *((VARIABLES, _REQUIRED) if kind == "runs" else (COUNTS, COUNTS))) as file:
-        if bytes(file.attrs["identity"]) != identity.encode():
+    with hdf5.reading(path, VARIABLES if manifest.kind == "runs" else COUNTS, ()) as file:
+        if hdf5.text(file, "identity") != manifest.identity:
             raise StoreError(f"{path} belongs to another simulation; move it out of the run directory")
-        seeds = _seeds(file, kind)
-    if not seeds or (seeds[0][0], seeds[-1][1] - 1) != seed_range(path):
+        _check_layout(path, file, manifest)
+        seeds = _seeds(file, manifest.kind)
+        if manifest.kind == "runs":
+            _check_status(path, file)
+        if "row_size" in manifest.variables:
+            _row_sizes(file)
+    if (seeds[0][0], seeds[-1][1] - 1) != seed_range(path):
         raise StoreError(f"{path} was renamed: it does not hold the seeds in its name; give it its old name")
     return seeds
 
 
 def _digest(path: Path) -> str:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for ever
-            raise StoreError(f"{path} is not a file; move it out of the run directory")
+        if not stat.S_ISREG(path.lstat().st_mode):  # reading a pipe would wait for ever, a link leads elsewhere
+            raise StoreError(f"{path} is a link or not a file; move it out of the run directory")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _check_layout(path: Path, file: hdf5.File, manifest: Manifest) -> None:
+    """Refuse a shard with other variables, types or names than its simulation has."""
+    wanted = manifest.variables
+    known = VARIABLES if manifest.kind == "runs" else COUNTS
+    named = any("param" in variable.dims for variable in wanted.values())
+    expected = [*wanted, "param"] if named else [*wanted]
+    if lacking := [name for name in expected if name not in file]:
+        raise StoreError(f"{path} lacks {', '.join(lacking)}, which its simulation stores; move it away")
+    if extra := [name for name in (*known, "param") if name in file and name not in expected]:
+        raise StoreError(f"{path} has {', '.join(extra)}, which its simulation does not store; move it away")
+    for name, variable in wanted.items():
+        if file[name].dtype != variable.type(manifest.floats):
+            raise StoreError(f"{path} has {name} of type {file[name].dtype}; move it away")
+    names = characters(manifest.param_names) if named else None
+    if names is None or file["param"].shape == names.shape:  # else it might be large
+        hdf5.check_chunks(file, expected)
+        if names is None or np.array_equal(file["param"][...], names):
+            return
+    raise StoreError(f"{path} names other parameters than its simulation has; move it away")
+
+
 def _seeds(file: hdf5.File, kind: str) -> Ranges:
-    if kind == "runs":
-        seeds = file["seed"][...]
-        return compress(seeds) if np.all(np.diff(seeds) > 0) else ()
-    return ranges_of(file["seed_ranges"][...])
+    if kind == "statistics":
+        seeds = ranges_of(file["seed_ranges"][...])
+    else:
+        listed = file["seed"][...]
+        seeds = compress(listed) if np.all(listed[1:] > listed[:-1]) else ()
+    if not seeds or seeds[0][0] < 0 or seeds[-1][1] - 1 > MAX_SEED:
+        raise ValueError("its seeds are not between 0 and 2^32 - 1 in ascending order")
+    return seeds
+
+
+def _check_status(path: Path, file: hdf5.File) -> None:
+    known = np.isin(file["status"][...], [*Status])
+    if not known.all():
+        seed = file["seed"][np.argmin(known)]
+        raise StoreError(
+            f"{path} cannot be right: seed {seed} has a status that there is not; move it away and resume the "
+            "simulation"
+        )
+
+
+def _row_sizes(file: hdf5.File) -> NDArray[np.int32]:
+    """How many recorded steps each run has; together as many as there are."""
+    sizes = file["row_size"][...]
+    if np.any(sizes < 0) or np.sum(sizes, dtype=np.int64) != len(file["trace_step"]):
+        raise ValueError("its runs claim other numbers of recorded steps than it holds")
+    return sizes
 
 
 def _stored(file: hdf5.File, dim: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`jaxor verify`, `jaxor merge`, `--isolated`, `--allow-mixed`, and who holds the lock."""
+"""`jaxor verify`, `jaxor merge`, `--allow-mixed`, and who holds the lock."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import jaxor
 from jaxor.store.directory import RunDirectory
-from tests.cli.conftest import Call, Process
+from tests.cli.conftest import Call
 
 
 @pytest.fixture
@@ -92,30 +90,6 @@ def test_wrong_input(halves: Call, capfd: pytest.CaptureFixture[str], arguments:
     said = result.stderr + capfd.readouterr().err
     assert result.exit_code == code and result.stdout == ""
     assert said.startswith("Error: ") and sentence in said and said.count("\n") == 1
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits on Windows")
-def test_isolated(halves: Call, process: Process) -> None:
-    plain = halves("verify", "a").stdout
-    command = process("verify", "a", "--isolated")
-    assert (command.communicate()[0], command.returncode) == (plain, 0)
-    command = process("info", "--isolated", "a", "--json")
-    assert (command.communicate()[0], command.returncode) == (halves("info", "a", "--json").stdout, 0)
-    damage("a")
-    command = process("verify", "--isolated", "a")
-    assert "a has 1 problem." in command.communicate()[0] and command.returncode == 1
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits on Windows")
-def test_the_limits_are_set(halves: Call, tmp_path: Path) -> None:
-    """As the command line sees them in the isolated process."""
-    code = (
-        "import resource, runpy, sys\nimport jaxor.cli\n"
-        "jaxor.cli.main = lambda **_: print(*(resource.getrlimit(k)[0] for k in (resource.RLIMIT_AS, "
-        "resource.RLIMIT_CPU, resource.RLIMIT_CORE)))\nfrom jaxor.cli.isolated import main\nmain()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(4 * 2**30), "3600", "0"]
 
 
 def test_mixed_versions(halves: Call) -> None:

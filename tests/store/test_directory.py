@@ -350,3 +350,14 @@ def run_python(script: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_writing_follows_no_link(tmp_path: Path) -> None:
+    directory, mine = tmp_path / "run", tmp_path / "mine"
+    with RunDirectory.create_or_open(directory, manifest()):
+        pass
+    mine.write_text("precious")
+    (directory / "writer").symlink_to(mine)
+    with RunDirectory.create_or_open(directory, manifest(), resume=True):
+        assert mine.read_text() == "precious"
+    assert mine.read_text() == "precious" and not (directory / "writer").exists()

@@ -102,7 +102,7 @@ def test_names_tell_seeds_and_hash(tmp_path: Path) -> None:
 
 def test_verify_gives_the_seeds(tmp_path: Path) -> None:
     path = save(tmp_path, block([3, 5, 8]), manifest())
-    assert shard.verify(path, manifest().identity) == ((3, 4), (5, 6), (8, 9))
+    assert shard.verify(path, manifest()) == ((3, 4), (5, 6), (8, 9))
 
 
 def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         broken[place // 8] ^= 1 << place % 8
         path.write_bytes(broken)
         with pytest.raises(StoreError, match=f"{path.name} is damaged.*resume"):
-            shard.verify(path, manifest().identity)
+            shard.verify(path, manifest())
 
 
 def test_every_truncation_is_found(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_every_truncation_is_found(tmp_path: Path) -> None:
     for size in range(0, len(data), 97):
         path.write_bytes(data[:size])
         with pytest.raises(StoreError, match="is damaged"):
-            shard.verify(path, manifest().identity)
+            shard.verify(path, manifest())
         with pytest.raises(StoreError, match="cannot be read"):
             shard.decode(path)
 
@@ -131,17 +131,17 @@ def test_every_truncation_is_found(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path, block([3, 5]), manifest())
     with pytest.raises(StoreError, match="another simulation"):
-        shard.verify(path, manifest(lane_width=1).identity)
+        shard.verify(path, manifest(lane_width=1))
     renamed = path.with_name(path.name.replace("003-", "002-"))
     path.rename(renamed)
     with pytest.raises(StoreError, match="was renamed"):
-        shard.verify(renamed, manifest().identity)
+        shard.verify(renamed, manifest())
     foreign = tmp_path / "results.h5"
     renamed.rename(foreign)
     with pytest.raises(StoreError, match="is not a shard"):
-        shard.verify(foreign, manifest().identity)
+        shard.verify(foreign, manifest())
     with pytest.raises(StoreError, match=r"cannot be read: No such file"):
-        shard.verify(renamed, manifest().identity)
+        shard.verify(renamed, manifest())
 
 
 def test_newer_files_are_refused() -> None:

@@ -51,7 +51,7 @@ def test_round_trip(tmp_path: Path, seeds: Any) -> None:
     assert encode(tally(seeds)) == data
     (path,) = start(tmp_path, seeds)
     assert path.name == shard.shard_name(tally(seeds).seeds, data)
-    assert shard.verify(path, manifest().identity, "statistics") == tally(seeds).seeds
+    assert shard.verify(path, manifest(kind="statistics")) == tally(seeds).seeds
 
 
 def test_no_runs_can_be_written() -> None:
