@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jaxor.engine.seeds import Ranges, difference, union
 from jaxor.store import shard
-from jaxor.store.errors import StoreError
+from jaxor.store.errors import NewerFormat, StoreError
 from jaxor.store.manifest import Manifest
 
 
@@ -60,11 +60,19 @@ class Listing:
 
 
 def inspect_shards(path: Path, manifest: Manifest) -> Listing:
-    """Check every file in a directory (name, hash, simulation) and say which are good."""
+    """Check every file in a directory (name, hash, simulation) and say which are good.
+
+    Raises
+    ------
+    StoreError
+        If one is of a newer format: its runs may be good, and must not be computed again beside it.
+    """
     shards, damaged = [], {}
     for file in sorted(path.glob("[!.]*")):
         try:
             shards.append(Shard(file, shard.verify(file, manifest.identity, manifest.kind)))
+        except NewerFormat:
+            raise
         except StoreError as error:
             damaged[file] = str(error)
     return Listing(sorted(shards, key=lambda good: good.seeds[0]), damaged, _overlaps(shards))
