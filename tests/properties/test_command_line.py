@@ -161,7 +161,7 @@ SIMULATE = some(
     option("--traces", mostly(["all", "loss", "none", "every=3"], st.just("every=0"), JUNK)),
     option("--parameters", mostly(["both", "final", "none"], JUNK)),
     option("--set", SETTINGS),
-    option("--lane-width", mostly(["16", "32", "1048576"], st.just("17"), NUMBERS, JUNK)),
+    option("--lane-width", mostly(["16", "32", "64"], st.just("17"), NUMBERS, JUNK)),
     option("--devices", mostly(["1"], NUMBERS.filter(lambda text: text != "9" * 30))),
     option("--cluster", CLUSTERS),
     option("--cache", TARGETS),
