@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import signal
+import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -44,17 +48,18 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the arguments, for messages that say how to go on."""
         ctx.obj = list(args)
-        return super().parse_args(ctx, args)
+        with _without_usage():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error becomes one sentence on standard error and an exit code."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminate)
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")  # no name of a file is a reason to fail when all is done
         try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            error.ctx = None  # a sentence, without the usage of the command
-            raise
+            with _without_usage():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click knows what to do
         except (Exception, KeyboardInterrupt) as error:
@@ -63,9 +68,25 @@ class Commands(click.Group):
             added = getattr(error, "__notes__", [])
             notes = [note for note in added if "For simplicity, JAX has removed" not in note]  # how to debug JAX
             advice = ctx.invoked_subcommand == "simulate"
-            sentence = "; ".join([_sentence(error, advice), *notes])
+            sentence = _one_line("; ".join([_sentence(error, advice), *notes]))
             click.echo(f"Error: {sentence}", err=True)
             ctx.exit(_exit_code(error))
+
+
+@contextlib.contextmanager
+def _without_usage() -> Iterator[None]:
+    """Make misuse a sentence, without the usage of the command."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        raise click.UsageError(_one_line(error.format_message())) from None
+
+
+def _one_line(text: str) -> str:
+    """Names of files and what others' code says may go over several."""
+    return " ".join(text.splitlines())
 
 
 def _exit_code(error: BaseException) -> int:

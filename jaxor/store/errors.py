@@ -7,5 +7,9 @@ class StoreError(Exception):
     """Something stored cannot be used as asked; one sentence says what, what was seen and what to do."""
 
 
+class NewerFormat(StoreError):
+    """A file was written by a later version of jaxor, so nothing can be said about its runs."""
+
+
 class TraceNotStored(LookupError):
     """The run was simulated without recording what was asked for."""

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jaxor.store.errors import StoreError
+from jaxor.store.errors import NewerFormat, StoreError
 from jaxor.store.schema import PARAM, SCHEMA, STRLEN, Attributes, Variable, characters
 
 # Compressors and checksums that every build of HDF5 has, and the only ones that are read. Losses and parameters are not
@@ -214,7 +214,7 @@ def _chunk_bytes(dataset: Any, place: tuple[int, ...], expected: int) -> int:
 def _check(file: File, name: str, variables: Mapping[str, Variable], required: Collection[str]) -> None:
     schema = number(file, "jaxor_schema")
     if schema > SCHEMA:
-        raise StoreError(
+        raise NewerFormat(
             f"{name} was written by a newer jaxor (format {schema}, this one reads {SCHEMA}); upgrade jaxor"
         )
     known = {*variables, *(dim for variable in variables.values() for dim in variable.dims), STRLEN}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jaxor.engine.seeds import Ranges, difference, union
 from jaxor.store import shard
-from jaxor.store.errors import StoreError
+from jaxor.store.errors import NewerFormat, StoreError
 from jaxor.store.manifest import Manifest
 
 
@@ -65,7 +65,8 @@ def inspect_shards(path: Path, manifest: Manifest) -> Listing:
     Raises
     ------
     StoreError
-        If the directory is a link.
+        If the directory is a link, or a file of a newer format: its runs may be good, and must not be computed again
+        beside it.
     """
     shards, damaged = [], {}
     if path.is_symlink():
@@ -73,6 +74,8 @@ def inspect_shards(path: Path, manifest: Manifest) -> Listing:
     for file in sorted(path.glob("[!.]*")):
         try:
             shards.append(Shard(file, shard.verify(file, manifest)))
+        except NewerFormat:
+            raise
         except StoreError as error:
             damaged[file] = str(error)
     return Listing(sorted(shards, key=lambda good: good.seeds[0]), damaged, _overlaps(shards))

@@ -27,7 +27,7 @@ from jaxor.experiments.registry import Component, ExperimentError
 from jaxor.experiments.task import XOR_INPUTS, Task, threshold_accuracy
 from tests.experiments import generated
 
-many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 BASE: dict[str, Any] = {
     "name": "mine",
