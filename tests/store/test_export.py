@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError
-from jaxor.store.export import _Sink, _write, export_netcdf
+from jaxor.store.export import export_run
 from jaxor.store.run import Run, open_run
 from tests.store.samples import add, block, manifest
 
@@ -34,7 +34,7 @@ def store(path: Path, *parts: Any, **changes: Any) -> Path:
 )
 def test_one_file_with_everything(tmp_path: Path, changes: dict[str, Any]) -> None:
     path = store(tmp_path / "run", range(10), range(10, 40), **changes)
-    export_netcdf(path, tmp_path / "run.nc")
+    export_run(path, tmp_path / "run.nc")
     like = manifest(**changes)
     with xarray.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as dataset:
         xarray.testing.assert_identical(dataset.load(), Run.from_block(like, block(SEEDS, like)).to_xarray())
@@ -43,9 +43,9 @@ def test_one_file_with_everything(tmp_path: Path, changes: dict[str, Any]) -> No
 
 
 def test_bytes_depend_on_the_runs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    export_netcdf(store(tmp_path / "a", range(40)), tmp_path / "a.nc")
-    export_netcdf(tmp_path / "a", tmp_path / "again.nc")
-    export_netcdf(store(tmp_path / "b", range(1, 40, 2), range(0, 40, 2)), tmp_path / "b.nc")
+    export_run(store(tmp_path / "a", range(40)), tmp_path / "a.nc")
+    export_run(tmp_path / "a", tmp_path / "again.nc")
+    export_run(store(tmp_path / "b", range(1, 40, 2), range(0, 40, 2)), tmp_path / "b.nc")
     first = (tmp_path / "a.nc").read_bytes()
     assert (tmp_path / "again.nc").read_bytes() == first
     assert (tmp_path / "b.nc").read_bytes() == first
@@ -55,13 +55,13 @@ def test_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     path = store(tmp_path / "run", range(10), range(10, 40))
     monkeypatch.setattr(Run.blocks, "__defaults__", (500,))
     assert len([*open_run(path).blocks()]) > 5
-    export_netcdf(path, tmp_path / "run.nc")
+    export_run(path, tmp_path / "run.nc")
     with xarray.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as dataset:
         xarray.testing.assert_identical(dataset.load(), Run.from_block(manifest(), block(SEEDS)).to_xarray())
 
 
 def test_no_runs_yet(tmp_path: Path) -> None:
-    export_netcdf(store(tmp_path / "run"), tmp_path / "run.nc")
+    export_run(store(tmp_path / "run"), tmp_path / "run.nc")
     with xarray.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as dataset:
         assert dict(dataset.sizes) == {"seed": 0, "obs": 0, "param": 3}
 
@@ -70,18 +70,18 @@ def test_never_overwrites(tmp_path: Path) -> None:
     path = store(tmp_path / "run", SEEDS)
     (tmp_path / "run.nc").write_text("precious")
     with pytest.raises(StoreError, match="run.nc exists already"):
-        export_netcdf(path, tmp_path / "run.nc")
+        export_run(path, tmp_path / "run.nc")
     assert (tmp_path / "run.nc").read_text() == "precious"
 
 
 def test_what_cannot_be_exported_leaves_nothing(tmp_path: Path) -> None:
     path = store(tmp_path / "run", SEEDS)
     with pytest.raises(StoreError, match="cannot write .*: No such file or directory"):
-        export_netcdf(path, tmp_path / "missing" / "run.nc")
+        export_run(path, tmp_path / "missing" / "run.nc")
     (shard,) = (path / "shards").iterdir()
     shard.write_bytes(b"")
     with pytest.raises(StoreError, match="is damaged"):
-        export_netcdf(path, tmp_path / "run.nc")
+        export_run(path, tmp_path / "run.nc")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
@@ -101,16 +101,16 @@ def test_interrupts_wait_for_hdf5(tmp_path: Path) -> None:
 
 def test_full_disk_at_any_point_ends_in_a_sentence(tmp_path: Path) -> None:
     path = store(tmp_path / "run", range(40), param_names=tuple(f"w{k}" for k in range(500)))
-    export_netcdf(path, tmp_path / "whole.nc")
+    export_run(path, tmp_path / "whole.nc")
     size = (tmp_path / "whole.nc").stat().st_size
     script = f"""
 import resource
 from jaxor.store.errors import StoreError
-from jaxor.store.export import export_netcdf
+from jaxor.store.export import export_run
 for limit in range(0, {size}, {size // 50}):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        export_netcdf({str(path)!r}, {str(tmp_path / "run.nc")!r})
+        export_run({str(path)!r}, {str(tmp_path / "run.nc")!r})
     except StoreError as error:
         print(error)
 """
