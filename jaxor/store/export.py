@@ -56,9 +56,10 @@ def export_run(run_dir: str | Path, target: str | Path, table: str | None = None
     >>> with TemporaryDirectory() as out:
     ...     simulate("abs1_convergence", seeds=3, out=f"{out}/run")  # doctest: +ELLIPSIS
     ...     export_run(f"{out}/run", f"{out}/run.csv")
-    ...     print(Path(f"{out}/run.csv").read_text().splitlines()[0])
+    ...     print(Path(f"{out}/run.csv").read_text())
     <Run of abs1_convergence: ...>
-    seed,status,steps,epochs,initial_loss,final_loss,final_accuracy,initial weight[0],...
+    seed,status,steps,epochs,initial_loss,final_loss,final_accuracy,"initial linear1.weight[0,0]",...
+    0,converged,...
     """
     target = Path(target).absolute()
     if target.suffix not in _SUFFIXES:

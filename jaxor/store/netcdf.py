@@ -8,6 +8,7 @@ from typing import BinaryIO, TypeVar
 
 from jaxor.engine.seeds import number
 from jaxor.store import hdf5
+from jaxor.store.interrupts import held_back
 from jaxor.store.listing import Shard
 from jaxor.store.manifest import Manifest
 from jaxor.store.pieces import count_records, everything
@@ -32,9 +33,10 @@ def write(file: BinaryIO, manifest: Manifest, shards: Sequence[Shard]) -> None:
     pieces = everything(manifest, shards)
     done = {"seed": 0, "obs": 0}
     sink = _Sink(file)
-    with hdf5.create(sink) as output:
+    with held_back() as deliver, hdf5.create(sink) as output:
         hdf5.define(output, manifest.variables, sizes, manifest.floats, manifest.attributes(), manifest.param_names)
         for arrays in pieces:
+            deliver()
             ends = dict(done)
             for name, array in arrays.items():
                 dim = manifest.variables[name].dims[0]
@@ -49,14 +51,14 @@ class _Sink:
     """A file as HDF5 likes it: one that never fails.
 
     After a failed write HDF5 makes the process crash at its end. So the first failure is kept for `check`, and what
-    HDF5 does to the file from then on has no effect.
+    HDF5 does to the file from then on has no effect. Interrupts must not get in here at all: see `held_back`.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._position = 0
         self._size = 0
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
 
     def check(self) -> None:
         """Raise what went wrong so far, if anything."""
@@ -91,6 +93,6 @@ class _Sink:
             try:
                 self._file.seek(self._position)
                 return action()
-            except BaseException as failure:  # an interrupt must not reach HDF5 either
+            except Exception as failure:
                 self._failure = failure
         return otherwise

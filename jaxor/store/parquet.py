@@ -22,7 +22,7 @@ def write(file: BinaryIO, table: Table) -> None:
     table : Table
         Its attributes become metadata of the schema.
     """
-    metadata = {name: str(value) for name, value in table.attributes.items()}
+    metadata = {name: str(value) for name, value in table.attributes.items() if name != "Conventions"}  # of netCDF
     schema = pyarrow.schema([_field(*named) for named in table.columns.items()], metadata)
     # Dictionaries are given up at a megabyte anyway where hardly two numbers are equal, after they have cost time.
     repeating = [name for name, dtype in table.columns.items() if dtype.kind != "f"]
