@@ -213,7 +213,7 @@ def test_statistics(tmp_path: Path, name: str) -> None:
         assert found[column].to_pylist() == [row[other] for row in rows]
     assert sum(found["runs"].to_pylist()) == 50
     lines = table(tmp_path / "run" / "it", ".csv", name).read_text().splitlines()
-    assert lines[1:] == [f"{value},{status},{str(success).lower()},{runs}" for value, status, success, runs in rows]
+    assert lines[1:] == [f"{value!s},{status},{str(success).lower()},{runs}" for value, status, success, runs in rows]
     for suffix in (".parquet", ".csv"):
         same = table(tmp_path / "other" / "it", suffix, name).read_bytes()
         assert (tmp_path / "run" / f"{name}{suffix}").read_bytes() == same
