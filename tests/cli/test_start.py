@@ -13,7 +13,7 @@ import jaxor
 from jaxor.cli import COMMANDS, main
 from tests.cli.conftest import Call, Process
 
-SLOW = ["jax", "numpy", "scipy", "sklearn", "h5py", "optax"]
+SLOW = ["jax", "numpy", "scipy", "sklearn", "h5py", "optax", "pyarrow"]
 
 
 def modules(*arguments: str) -> set[str]:
