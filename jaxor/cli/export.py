@@ -19,7 +19,10 @@ from jaxor.cli.isolated import isolated
 )  # fmt: skip
 @isolated
 def export(directory: Path, file: Path, table: str | None) -> None:
-    """Write a run directory into one file: netCDF with everything, or a table as Parquet or CSV."""
+    """Write a run directory as one netCDF, Parquet or CSV file.
+
+    netCDF (.nc) holds everything, Parquet and CSV one table. Equal runs give equal bytes. No file is overwritten.
+    """
     from jaxor.report.tables import size_text
     from jaxor.store.export import export_run
 

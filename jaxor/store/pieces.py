@@ -95,7 +95,7 @@ def _check_values(part: Arrays) -> None:
 def _sizes(part: Arrays, row_bytes: dict[str, int]) -> NDArray[np.int64]:
     """Bytes of each run's floats."""
     sizes = np.full(len(part["seed"]), row_bytes["seed"], np.int64)
-    return sizes + row_bytes["obs"] * part["row_size"] if "trace_step" in part else sizes
+    return sizes + np.int64(row_bytes["obs"]) * part["row_size"] if "trace_step" in part else sizes
 
 
 def _slice(part: Arrays, manifest: Manifest, start: int, stop: int) -> Arrays:
