@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxor.simulation import simulate as simulate
     from jaxor.store.errors import StoreError as StoreError
     from jaxor.store.errors import TraceNotStored as TraceNotStored
-    from jaxor.store.export import export_netcdf as export_netcdf
+    from jaxor.store.export import export_run as export_run
     from jaxor.store.merge import merge_runs as merge_runs
     from jaxor.store.population import Population as Population
     from jaxor.store.run import Run as Run
@@ -35,7 +35,7 @@ _HOMES = {
     "StoreError": "jaxor.store.errors",
     "Task": "jaxor.experiments.task",
     "TraceNotStored": "jaxor.store.errors",
-    "export_netcdf": "jaxor.store.export",
+    "export_run": "jaxor.store.export",
     "get_experiment": "jaxor.experiments.catalog",
     "list_experiments": "jaxor.experiments.catalog",
     "load_experiment": "jaxor.experiments.load",

@@ -37,15 +37,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file, for writing and reading, that takes the place of `path` if the block succeeds."""
     # In the same directory, since a rename is atomic only within a file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    file = open(temporary, "x+b")
     try:
-        with file:
+        with open(temporary, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if not (isinstance(error, FileExistsError) and error.filename == str(temporary)):  # that one is not ours
+            temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
 

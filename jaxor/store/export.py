@@ -3,115 +3,113 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import SEEK_END, SEEK_SET
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
-from jaxor.store import atomic, hdf5
-from jaxor.store.errors import StoreError
-from jaxor.store.population import Population
-from jaxor.store.run import Run, open_run
-from jaxor.store.schema import columns
+from jaxor.store import atomic, delimited, netcdf
+from jaxor.store.directory import RunDirectory
+from jaxor.store.errors import StoreError, TraceNotStored
+from jaxor.store.population import read_population
+from jaxor.store.run import NO_TRACES
 from jaxor.store.shard import encode_tally
+from jaxor.store.tables import Table, table_of_counts, table_of_records, table_of_runs
 
-T = TypeVar("T")
+Writer = Callable[[BinaryIO], object]
+
+TABLES = {"runs": ("runs", "records"), "statistics": ("epochs", "initial_loss", "final_loss")}
+"""By kind of directory; the first is the default."""
+
+_SUFFIXES = (".nc", ".parquet", ".csv")
 
 
-def export_netcdf(run_dir: str | Path, target: str | Path) -> None:
-    """Write all that a directory holds into one netCDF-4 file with the variables of its shards.
+def export_run(run_dir: str | Path, target: str | Path, table: str | None = None) -> None:
+    """Write a run directory into one file; the end of its name says of which kind.
 
+    ``.nc`` is netCDF-4 with the variables of the shards and holds everything; ``.parquet`` and ``.csv`` hold one table.
     Runs are written by ascending seed; counts of runs are added up. Equal runs give equal bytes, however they were cut
-    into shards; traces and parameters are never in memory at once.
+    into shards. A directory may be larger than memory.
 
     Parameters
     ----------
     run_dir : str or Path
     target : str or Path
         A new file in an existing directory.
+    table : str, optional
+        A row for each of the ``"runs"`` (the default) or of the ``"records"`` of their traces. Of statistics, a row for
+        each value of ``"epochs"`` (the default), ``"initial_loss"`` or ``"final_loss"``, by status and success.
 
     Raises
     ------
+    ValueError
+        If the name ends otherwise or there is no such table.
     StoreError
-        If the run cannot be read, `target` exists, or it cannot be written; then there is no `target`.
+        If the runs cannot be read, `target` exists, or it cannot be written; then there is no `target`.
+    TraceNotStored
+        If there are no records.
+    ImportError
+        If a ``.parquet`` file is asked for and pyarrow is not installed.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from jaxor import simulate
+    >>> with TemporaryDirectory() as out:
+    ...     simulate("abs1_convergence", seeds=3, out=f"{out}/run")  # doctest: +ELLIPSIS
+    ...     export_run(f"{out}/run", f"{out}/run.csv")
+    ...     print(Path(f"{out}/run.csv").read_text())
+    <Run of abs1_convergence: ...>
+    seed,status,steps,epochs,initial_loss,final_loss,final_accuracy,"initial linear1.weight[0,0]",...
+    0,converged,...
     """
     target = Path(target).absolute()
+    if target.suffix not in _SUFFIXES:
+        raise ValueError(f"the file must end in .nc, .parquet or .csv, got {target.name}")
     if target.exists():
         raise StoreError(f"{target} exists already; remove it or choose another name")
-    run = open_run(run_dir)
+    write = _writer(RunDirectory.open(run_dir), target.suffix, table)
     try:
         with atomic.replacing(target) as file:
-            if isinstance(run, Population):
-                file.write(encode_tally(run.tally, run.manifest.attributes()))
-            else:
-                sink = _Sink(file)
-                _write(run, sink)
-                sink.check()
+            write(file)
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def _write(run: Run, sink: _Sink) -> None:
-    manifest = run.manifest
-    sizes = {"seed": len(run), "obs": 0 if manifest.traces == "none" else int(run.row_size.sum(dtype="i8"))}
-    done = {"seed": 0, "obs": 0}
-    with hdf5.create(sink) as output:
-        hdf5.define(output, manifest.variables, sizes, manifest.floats, manifest.attributes(), run.param_names)
-        for block in run.blocks():
-            ends = dict(done)
-            for name, array in columns(block).items():
-                dim = manifest.variables[name].dims[0]
-                ends[dim] = done[dim] + len(array)
-                output[name][done[dim] : ends[dim]] = array
-                sink.check()
-            done = ends
+def _writer(directory: RunDirectory, suffix: str, table: str | None) -> Writer:
+    """What writes the file, once all that can be known before is known to be right."""
+    manifest = directory.manifest
+    if suffix != ".nc":
+        write, made = _table_writer(suffix), _table(directory, table or TABLES[manifest.kind][0])
+        return lambda file: write(file, made)
+    if table is not None:
+        raise ValueError(f"a .nc file holds everything; leave out the table {table}, or export to .parquet or .csv")
+    if manifest.kind == "statistics":
+        data = encode_tally(read_population(directory).tally, manifest.attributes())
+        return lambda file: file.write(data)
+    shards = directory.shards()
+    return lambda file: netcdf.write(file, manifest, shards)
 
 
-class _Sink:
-    """A file as HDF5 likes it: one that never fails.
+def _table_writer(suffix: str) -> Callable[[BinaryIO, Table], object]:
+    if suffix == ".csv":
+        return delimited.write
+    try:
+        from jaxor.store import parquet
+    except ImportError as error:
+        raise ImportError(
+            "a .parquet file needs pyarrow; install it with: pip install 'jaxor[parquet]', or export to .csv or .nc"
+        ) from error
+    return parquet.write
 
-    After a failed write HDF5 makes the process crash at its end. So the first failure is kept for `check`, and what
-    HDF5 does to the file from then on has no effect.
-    """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._position = 0
-        self._size = 0
-        self._failure: BaseException | None = None
-
-    def check(self) -> None:
-        """Raise what went wrong so far, if anything."""
-        if self._failure is not None:
-            raise self._failure
-
-    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        self._position = offset + (self._size if whence == SEEK_END else 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int) -> bytes:
-        return self._try(lambda: self._file.read(size), b"").ljust(size, b"\0")
-
-    def write(self, data: bytearray) -> int:
-        self._try(lambda: self._file.write(data), 0)
-        self._size = max(self._size, self._position + len(data))
-        return len(data)
-
-    def truncate(self, size: int) -> int:
-        self._try(lambda: self._file.truncate(size), 0)
-        self._size = size
-        return size
-
-    def flush(self) -> None:
-        """Leave it to the owner of the file."""
-
-    def _try(self, action: Callable[[], T], otherwise: T) -> T:
-        if self._failure is None:
-            try:
-                self._file.seek(self._position)
-                return action()
-            except BaseException as failure:  # an interrupt must not reach HDF5 either
-                self._failure = failure
-        return otherwise
+def _table(directory: RunDirectory, name: str) -> Table:
+    manifest = directory.manifest
+    if name not in TABLES[manifest.kind]:
+        known = ", ".join(TABLES[manifest.kind])
+        raise ValueError(f"a directory of {manifest.kind} has the tables {known}, got {name!r}")
+    if manifest.kind == "statistics":
+        return table_of_counts(manifest, read_population(directory).tally, name)
+    if name == "runs":
+        return table_of_runs(manifest, directory.shards())
+    if manifest.traces == "none":
+        raise TraceNotStored(NO_TRACES)
+    return table_of_records(manifest, directory.shards())

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jaxor.experiments.experiment import Experiment
 
 _TRACE_BYTES = 2**20  # a trace is read with its neighbours, since the next one asked for is most often one of them
-_NO_TRACES = "no traces were recorded; simulate with traces='all' or 'loss' (--traces all|loss)"
+NO_TRACES = "no traces were recorded; simulate with traces='all' or 'loss' (--traces all|loss)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,7 @@ class Run(Simulated):
     def row_size(self) -> NDArray[np.int32]:
         """(n,) recorded steps; `TraceNotStored` if no traces were recorded."""
         if self.manifest.traces == "none":
-            raise TraceNotStored(_NO_TRACES)
+            raise TraceNotStored(NO_TRACES)
         return self._source.column("row_size")
 
     @property
@@ -188,7 +188,7 @@ class Run(Simulated):
         start, stop = self._windows[window : window + 2]
         traces = self._block(start, stop).traces
         if traces is None:
-            raise TraceNotStored(_NO_TRACES)
+            raise TraceNotStored(NO_TRACES)
         rows = traces.rows(index - start)
         return Trace(traces.step[rows], traces.loss[rows], None if traces.params is None else traces.params[rows])
 
@@ -256,16 +256,22 @@ def stream(manifest: Manifest, shards: Iterable[Shard]) -> Iterator[Block]:
     ------
     Block
     """
+    for group in interleaved(shards):
+        yield from Run(manifest, Shards(manifest, group)).blocks()
+
+
+def interleaved(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
+    """Group shards, by ascending seed, so that all seeds of one group are below those of the next."""
     group: list[Shard] = []
     end = 0
     for found in sorted(shards, key=lambda shard: shard.seeds[0]):
         if group and found.seeds[0][0] >= end:
-            yield from Run(manifest, Shards(manifest, group)).blocks()
+            yield group
             group = []
         group.append(found)
         end = max(end, found.seeds[-1][1])
     if group:
-        yield from Run(manifest, Shards(manifest, group)).blocks()
+        yield group
 
 
 def open_run(path: str | Path, seeds: ArrayLike | None = None, experiment: Experiment | None = None) -> Run | Any:

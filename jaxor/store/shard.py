@@ -19,6 +19,7 @@ from jaxor.engine.status import Status
 from jaxor.engine.tally import Tally
 from jaxor.store import hdf5
 from jaxor.store.errors import StoreError
+from jaxor.store.interrupts import held_back
 from jaxor.store.manifest import Manifest
 from jaxor.store.schema import COUNTS, VARIABLES, Attributes, block_of, characters, columns, counts, stored, tally_of
 
@@ -96,6 +97,7 @@ def decode_tally(source: bytes | Path) -> Tally:
         return tally_of({name: file[name][...] for name in COUNTS})
 
 
+@held_back()  # else an interrupt may end up where h5py tidies up, and be lost
 def decode(source: bytes | Path, rows: slice = slice(None)) -> Block:
     """Read the runs of a shard, or those numbered by the slice `rows` and nothing else.
 
@@ -114,6 +116,7 @@ def decode(source: bytes | Path, rows: slice = slice(None)) -> Block:
     return block_of(arrays)
 
 
+@held_back()
 def read(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
     """Read some variables of a shard.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import netCDF4
 import pytest
+from pyarrow import parquet
 
 import jaxor
 from jaxor.experiments.catalog import get_entry
-from tests.cli.conftest import Call
+from tests.cli.conftest import Call, Process
 
 
 def test_experiments_lists_the_catalogue(call: Call):
@@ -90,5 +92,85 @@ def test_export_writes_one_file(call: Call, tmp_path):
         assert file["seed"][:].tolist() == list(range(50))
     again = call("export", "run", "runs.nc")
     assert again.exit_code == 1 and "exists already" in again.stderr
-    other = call("export", "run", "runs.csv")
-    assert other.exit_code == 2 and ".nc" in other.stderr and not (tmp_path / "runs.csv").exists()
+
+
+def test_export_writes_tables(call: Call, tmp_path):
+    call("simulate", "relu1_normal", "--seeds", 50, "--out", "run", "--traces", "loss")
+    run = jaxor.open_run("run")
+    for name, rows in (("runs", 50), ("records", run.row_size.sum())):
+        for file in (f"{name}.csv", f"{name}.parquet"):
+            result = call("export", "run", file, "--table", name)
+            assert (result.exit_code, result.stderr) == (0, "") and result.stdout.startswith(f"{file}: ")
+        assert len((tmp_path / f"{name}.csv").read_text().splitlines()) == 1 + rows
+        assert parquet.read_metadata(tmp_path / f"{name}.parquet").num_rows == rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["runs.txt"], 2, "the file must end in .nc, .parquet or .csv, got runs.txt"),
+        (["runs.nc", "--table", "runs"], 2, "a .nc file holds everything; leave out the table runs"),
+        (["runs.csv", "--table", "epochs"], 2, "a directory of runs has the tables runs, records, got 'epochs'"),
+        (["runs.csv", "--table", "steps"], 2, "'steps' is not one of 'runs', 'records'"),
+        (["runs.csv", "--table", "records"], 1, "simulate with traces='all' or 'loss' (--traces all|loss)"),
+        (["no/runs.csv"], 1, "no/runs.csv: No such file or directory"),
+    ],
+)
+def test_wrong_exports(call: Call, tmp_path, arguments: list[str], code: int, sentence: str):
+    call("simulate", "--seeds", 5, "--out", "run", "--traces", "none")
+    result = call("export", "run", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith("Error: ") and sentence in result.stderr and result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".parquet", ".csv"])
+@pytest.mark.parametrize("limit", [0, 5000])
+def test_a_full_disk_ends_an_export(call: Call, process: Process, tmp_path, suffix: str, limit: int):
+    call("simulate", "--seeds", 50, "--out", "run")
+    first = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+    command = process("export", "run", f"runs{suffix}", first=first)
+    printed, said = command.communicate()
+    assert (command.returncode, printed) == (1, "")
+    assert said == f"Error: cannot write {tmp_path / f'runs{suffix}'}: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+# After the first piece of many.
+INTERRUPT = """
+import os, signal
+from jaxor.store import pieces
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored above us
+pieces._PIECE_BYTES = 1
+cut = pieces._cut
+
+def cut_and_interrupt(*arguments):
+    for k, piece in enumerate(cut(*arguments)):
+        if k == 1:
+            os.kill(os.getpid(), signal.{signal})
+        yield piece
+
+pieces._cut = cut_and_interrupt
+"""
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".parquet", ".csv"])
+@pytest.mark.parametrize(("signal", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_an_interrupted_export_leaves_nothing(
+    call: Call, process: Process, tmp_path, suffix: str, signal: str, code: int, word: str
+):
+    call("simulate", "--seeds", 50, "--out", "run")
+    command = process("export", "run", f"runs{suffix}", first=INTERRUPT.format(signal=signal))
+    assert (*command.communicate(), command.returncode) == ("", f"Error: {word}\n", code)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on Windows")
+@pytest.mark.parametrize("suffix", [".nc", ".parquet", ".csv"])
+def test_an_isolated_export(call: Call, process: Process, tmp_path, suffix: str):
+    call("simulate", "--seeds", 50, "--out", "run")
+    plain = call("export", "run", f"plain{suffix}")
+    command = process("export", "run", f"isolated{suffix}", "--isolated")
+    assert (command.communicate()[0], command.returncode) == (plain.stdout.replace("plain", "isolated"), 0)
+    assert (tmp_path / f"isolated{suffix}").read_bytes() == (tmp_path / f"plain{suffix}").read_bytes()

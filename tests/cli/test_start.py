@@ -13,7 +13,7 @@ import jaxor
 from jaxor.cli import COMMANDS, main
 from tests.cli.conftest import Call, Process
 
-SLOW = ["jax", "numpy", "scipy", "sklearn", "h5py", "optax"]
+SLOW = ["jax", "numpy", "scipy", "sklearn", "h5py", "optax", "pyarrow"]
 
 
 def modules(*arguments: str) -> set[str]:
@@ -40,7 +40,8 @@ def test_simulate_imports_neither_scikit_learn_nor_scipy_stats(tmp_path):
 def test_info_and_export_do_not_import_jax(call: Call, tmp_path):
     assert call("simulate", "--seeds", 2, "--out", "run").exit_code == 0
     assert "jax" not in modules("info", str(tmp_path / "run"))
-    assert "jax" not in modules("export", str(tmp_path / "run"), str(tmp_path / "run.nc"))
+    assert not modules("export", str(tmp_path / "run"), str(tmp_path / "run.nc")) & {"jax", "pyarrow"}
+    assert "jax" not in modules("export", str(tmp_path / "run"), str(tmp_path / "run.parquet"))
 
 
 def test_importing_jaxor_does_not_import_jax():

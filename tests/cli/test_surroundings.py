@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import jaxor
-from jaxor.store.export import export_netcdf
+from jaxor.store.export import export_run
 
 # All commands in one process, since starting one takes longer than what they do.
 SCRIPT = """
@@ -45,7 +45,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("expected")
     for seeds in (5, 9):
         jaxor.simulate("abs1_convergence", seeds, out=folder / "run", devices=1, resume=True)
-    export_netcdf(folder / "run", folder / "all.nc")
+    export_run(folder / "run", folder / "all.nc")
     found = contents(folder)
     assert len(found) == 4  # manifest, two shards, export
     return found
@@ -100,5 +100,5 @@ def test_dates_of_files_say_nothing(tmp_path: Path, expected: dict[str, bytes]) 
         jaxor.simulate("abs1_convergence", seeds, out=tmp_path / "run", devices=1, resume=True)
         for path in tmp_path.rglob("*"):
             os.utime(path, (k * 2e9, k * 2e9))
-    export_netcdf(tmp_path / "run", tmp_path / "all.nc")
+    export_run(tmp_path / "run", tmp_path / "all.nc")
     assert contents(tmp_path) == expected

@@ -73,6 +73,14 @@ def add(directory: RunDirectory, finished: Block | Tally) -> Path:
     return directory.add(seeds, seal(finished, directory.manifest))
 
 
+def store(path: Path, *parts: Iterable[int], **changes: Any) -> Path:
+    """A run directory with a shard of made-up runs for each of the parts."""
+    with RunDirectory.create_or_open(path, manifest(range(40), **changes)) as directory:
+        for part in parts:
+            add(directory, block(part, directory.manifest))
+    return path
+
+
 def assert_equal_blocks(one: Block, other: Block) -> None:
     ours, theirs = columns(one), columns(other)
     assert list(ours) == list(theirs)

@@ -1,122 +1,215 @@
+"""What holds for exports of every kind."""
+
 from __future__ import annotations
 
 import subprocess
 import sys
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import netCDF4
+import numpy as np
 import pytest
-import xarray
-from numpy.testing import assert_array_equal
 
+from jaxor.engine.block import Block, Traces
+from jaxor.store import pieces
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError
-from jaxor.store.export import _Sink, _write, export_netcdf
-from jaxor.store.run import Run, open_run
-from tests.store.samples import add, block, manifest
+from jaxor.store.export import export_run
+from tests.store.samples import add, block, manifest, store
 
 SEEDS = range(40)
-
-
-def store(path: Path, *parts: Any, **changes: Any) -> Path:
-    with RunDirectory.create_or_open(path, manifest(SEEDS, **changes)) as directory:
-        for part in parts:
-            add(directory, block(part, directory.manifest))
-    return path
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"traces": "none"}, {"traces": "loss", "parameters": "none"}, {"x64": True}],
-    ids=["all", "no traces", "losses", "float64"],
+MANY = {"param_names": tuple(f"w{k}" for k in range(500))}
+KINDS = pytest.mark.parametrize(
+    ("suffix", "table"),
+    [(".nc", None), (".parquet", "runs"), (".parquet", "records"), (".csv", "runs"), (".csv", "records")],
 )
-def test_one_file_with_everything(tmp_path: Path, changes: dict[str, Any]) -> None:
-    path = store(tmp_path / "run", range(10), range(10, 40), **changes)
-    export_netcdf(path, tmp_path / "run.nc")
-    like = manifest(**changes)
-    with xarray.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as dataset:
-        xarray.testing.assert_identical(dataset.load(), Run.from_block(like, block(SEEDS, like)).to_xarray())
-    with netCDF4.Dataset(tmp_path / "run.nc") as dataset:
-        assert_array_equal(dataset["final_loss"][:], block(SEEDS, like).final_loss)
 
 
-def test_bytes_depend_on_the_runs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    export_netcdf(store(tmp_path / "a", range(40)), tmp_path / "a.nc")
-    export_netcdf(tmp_path / "a", tmp_path / "again.nc")
-    export_netcdf(store(tmp_path / "b", range(1, 40, 2), range(0, 40, 2)), tmp_path / "b.nc")
-    first = (tmp_path / "a.nc").read_bytes()
-    assert (tmp_path / "again.nc").read_bytes() == first
-    assert (tmp_path / "b.nc").read_bytes() == first
+def run_python(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = store(tmp_path / "run", range(10), range(10, 40))
-    monkeypatch.setattr(Run.blocks, "__defaults__", (500,))
-    assert len([*open_run(path).blocks()]) > 5
-    export_netcdf(path, tmp_path / "run.nc")
-    with xarray.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as dataset:
-        xarray.testing.assert_identical(dataset.load(), Run.from_block(manifest(), block(SEEDS)).to_xarray())
+@KINDS
+@pytest.mark.parametrize("piece", [2**24, 2**16, 1])
+def test_bytes_depend_on_the_runs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, table: str | None, piece: int
+) -> None:
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", piece)
+    partitions = {
+        "whole": [range(40)],
+        "again": [range(40)],
+        "halves": [range(17), range(17, 40)],
+        "mixed": [range(1, 30, 2), range(0, 30, 2), [30], range(31, 40)],
+    }
+    found = set()
+    for name, parts in partitions.items():
+        store(tmp_path / name, *parts, **MANY)
+        export_run(tmp_path / name, tmp_path / f"{name}{suffix}", table)
+        found.add((tmp_path / f"{name}{suffix}").read_bytes())
+    assert len(found) == 1
 
 
-def test_no_runs_yet(tmp_path: Path) -> None:
-    export_netcdf(store(tmp_path / "run"), tmp_path / "run.nc")
-    with xarray.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as dataset:
-        assert dict(dataset.sizes) == {"seed": 0, "obs": 0, "param": 3}
+@pytest.mark.parametrize("piece", [2**24, 3000, 1])
+def test_pieces_are_cut_by_the_bytes_of_the_runs_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """A plain loop over the runs says which of them go together."""
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", piece)
+    whole, row = block(SEEDS), manifest().row_bytes
+    assert whole.traces is not None
+    expected: dict[int, list[int]] = {}
+    total = 0
+    for seed, records in zip(SEEDS, whole.traces.row_size.tolist(), strict=True):
+        total += row["seed"] + records * row["obs"]
+        expected.setdefault((total - 1) // piece, []).append(seed)
+    directory = RunDirectory.open(store(tmp_path, range(1, 40, 2), range(0, 40, 2)))
+    found = [part["seed"].tolist() for part in pieces.everything(manifest(), directory.shards())]
+    assert found == [*expected.values()]
 
 
-def test_never_overwrites(tmp_path: Path) -> None:
+@KINDS
+def test_never_overwrites(tmp_path: Path, suffix: str, table: str | None) -> None:
     path = store(tmp_path / "run", SEEDS)
-    (tmp_path / "run.nc").write_text("precious")
-    with pytest.raises(StoreError, match="run.nc exists already"):
-        export_netcdf(path, tmp_path / "run.nc")
-    assert (tmp_path / "run.nc").read_text() == "precious"
+    target = tmp_path / f"run{suffix}"
+    target.write_text("precious")
+    with pytest.raises(StoreError, match=f"run{suffix} exists already"):
+        export_run(path, target, table)
+    assert target.read_text() == "precious"
 
 
-def test_what_cannot_be_exported_leaves_nothing(tmp_path: Path) -> None:
+@KINDS
+def test_what_cannot_be_exported_leaves_nothing(tmp_path: Path, suffix: str, table: str | None) -> None:
     path = store(tmp_path / "run", SEEDS)
     with pytest.raises(StoreError, match="cannot write .*: No such file or directory"):
-        export_netcdf(path, tmp_path / "missing" / "run.nc")
+        export_run(path, tmp_path / "missing" / f"run{suffix}", table)
     (shard,) = (path / "shards").iterdir()
     shard.write_bytes(b"")
     with pytest.raises(StoreError, match="is damaged"):
-        export_netcdf(path, tmp_path / "run.nc")
+        export_run(path, tmp_path / f"run{suffix}", table)
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
-class Interrupted(BytesIO):
-    def write(self, data: Any) -> int:
-        if self.tell() > 2000:
-            raise KeyboardInterrupt
-        return super().write(data)
+def changed(finished: Block, name: str, value: int) -> Block:
+    array = finished.status if name == "status" else finished.traces.row_size  # pyright: ignore[reportOptionalMemberAccess]
+    array[0] = value
+    return finished
 
 
-def test_interrupts_wait_for_hdf5(tmp_path: Path) -> None:
-    run = open_run(store(tmp_path / "run", SEEDS))
-    sink = _Sink(Interrupted())
-    with pytest.raises(KeyboardInterrupt):
-        _write(run, sink)
+@KINDS
+@pytest.mark.parametrize(("name", "value"), [("status", 4), ("status", -1), ("row_size", -1)])
+def test_values_that_there_are_not(tmp_path: Path, suffix: str, table: str | None, name: str, value: int) -> None:
+    with RunDirectory.create_or_open(tmp_path / "run", manifest(SEEDS)) as directory:
+        add(directory, changed(block(SEEDS), name, value))
+    with pytest.raises(StoreError, match="seed 0 has a status that there is not|claim other numbers of recorded steps"):
+        export_run(tmp_path / "run", tmp_path / f"run{suffix}", table)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
-def test_full_disk_at_any_point_ends_in_a_sentence(tmp_path: Path) -> None:
-    path = store(tmp_path / "run", range(40), param_names=tuple(f"w{k}" for k in range(500)))
-    export_netcdf(path, tmp_path / "whole.nc")
-    size = (tmp_path / "whole.nc").stat().st_size
-    script = f"""
+@KINDS
+def test_shards_of_another_layout(tmp_path: Path, suffix: str, table: str | None) -> None:
+    with RunDirectory.create_or_open(tmp_path / "run", manifest(SEEDS)) as directory:
+        add(directory, block(SEEDS, manifest(x64=True)))
+    with pytest.raises(StoreError, match="has initial_loss of type float64; move it away"):
+        export_run(tmp_path / "run", tmp_path / f"run{suffix}", table)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("name", ["run", "run.txt", "run.csv.gz", ".csv"])
+def test_other_suffixes(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"must end in .nc, .parquet or .csv, got {name}"):
+        export_run(store(tmp_path / "dir", SEEDS), tmp_path / name)
+
+
+@KINDS
+def test_full_disk_at_any_point_ends_in_a_sentence(tmp_path: Path, suffix: str, table: str | None) -> None:
+    path, target = store(tmp_path / "run", range(40), **MANY), tmp_path / f"run{suffix}"
+    export_run(path, tmp_path / f"whole{suffix}", table)
+    size = (tmp_path / f"whole{suffix}").stat().st_size
+    printed = run_python(f"""
 import resource
 from jaxor.store.errors import StoreError
-from jaxor.store.export import export_netcdf
+from jaxor.store.export import export_run
 for limit in range(0, {size}, {size // 50}):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        export_netcdf({str(path)!r}, {str(tmp_path / "run.nc")!r})
+        export_run({str(path)!r}, {str(target)!r}, {table!r})
     except StoreError as error:
         print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) >= 50
-    assert set(lines) == {f"cannot write {tmp_path / 'run.nc'}: File too large"}
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole.nc"]
+""")
+    assert len(printed.splitlines()) >= 50
+    assert set(printed.splitlines()) == {f"cannot write {target}: File too large"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", f"whole{suffix}"]
+
+
+@KINDS
+def test_interrupted_at_any_moment(tmp_path: Path, suffix: str, table: str | None) -> None:
+    """What comes while h5py tidies up is lost to Python, so some exports may end after all; then they are whole."""
+    path, target = store(tmp_path / "run", range(0, 60, 2), range(1, 60, 2), **MANY), tmp_path / f"run{suffix}"
+    printed = run_python(f"""
+import os, signal, time
+from pathlib import Path
+from jaxor.store.export import export_run
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored above us
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+target, found = Path({str(target)!r}), []
+for _ in range(2):  # the first one imports
+    target.unlink(missing_ok=True)
+    begin = time.perf_counter()
+    export_run({str(path)!r}, target, {table!r})
+    seconds = time.perf_counter() - begin
+whole = target.read_bytes()
+for k in range(1, 31):
+    target.unlink(missing_ok=True)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.9 * seconds * k / 30)
+        try:
+            export_run({str(path)!r}, target, {table!r})
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        found.append(target.exists())
+    assert not target.exists() or target.read_bytes() == whole, k
+print(found.count(False))
+""")
+    assert int(printed) >= 10
+
+
+def bulk(seeds: range, steps: int) -> Block:
+    """Runs of so many steps with 6 parameters: 36 bytes a step."""
+    runs = len(seeds)
+    rows, zero = np.full(runs, steps, np.int32), np.zeros(runs, np.float32)
+    losses = np.random.default_rng(seeds[0]).random(runs * steps, np.float32)
+    traces = Traces(rows, np.tile(np.arange(steps, dtype=np.int32), runs), losses, np.tile(losses[:, None], 6))
+    params = np.zeros((runs, 6), np.float32)
+    return Block(np.array(seeds), np.zeros(runs, np.int8), rows, rows, zero, zero, zero, params, params, traces)
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One with 4 shards of 36 MB and one with 12; pairs of them interleave."""
+    paths = [tmp_path_factory.mktemp("few"), tmp_path_factory.mktemp("many")]
+    like = manifest(range(12_000), param_names=tuple(f"w{k}" for k in range(6)))
+    for path, shards in zip(paths, (4, 12), strict=True):
+        with RunDirectory.create_or_open(path, like) as directory:
+            for first in range(0, 1000 * shards, 2000):
+                add(directory, bulk(range(first, first + 2000, 2), 1000))
+                add(directory, bulk(range(first + 1, first + 2000, 2), 1000))
+    return paths
+
+
+@pytest.mark.parametrize(("suffix", "table"), [(".nc", None), (".parquet", "records"), (".csv", "runs")])
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_directory(directories: list[Path], suffix: str, table: str | None) -> None:
+    peaks = []
+    for path in directories:
+        printed = run_python(f"""
+import resource
+from jaxor.store.export import export_run
+export_run({str(path)!r}, {str(path / f"run{suffix}")!r}, {table!r})
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+""")
+        (path / f"run{suffix}").unlink()
+        peaks.append(int(printed) * 1024)
+    assert peaks[1] < peaks[0] + 80e6  # the directory has 290 MB more

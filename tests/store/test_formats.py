@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 import jaxor
 from jaxor.cli import main
 from jaxor.store.directory import RunDirectory
-from jaxor.store.export import export_netcdf
+from jaxor.store.export import export_run
 from jaxor.store.merge import merge_runs
 from jaxor.store.population import Population
 from jaxor.store.schema import SCHEMA
@@ -77,7 +77,7 @@ def test_it_is_sound(golden: Path) -> None:
 
 
 def test_it_is_exported(golden: Path, tmp_path: Path) -> None:
-    export_netcdf(golden, tmp_path / "all.nc")
+    export_run(golden, tmp_path / "all.nc")
     with h5py.File(tmp_path / "all.nc") as file:
         for name, values in written_down(golden)["arrays"].items():
             assert np.asarray(file[name]).tolist() == values, name

@@ -16,7 +16,7 @@ from jaxor.engine.tally import Tally
 from jaxor.store import shard
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError
-from jaxor.store.export import export_netcdf
+from jaxor.store.export import export_run
 from jaxor.store.population import Population, read_population
 from jaxor.store.run import open_run
 from jaxor.store.schema import COUNTS, counts
@@ -174,6 +174,6 @@ def test_export_is_one_file_with_the_sum(tmp_path: Path) -> None:
     start(tmp_path / "run", *PARTS)
     start(tmp_path / "other", range(50))
     for name in ("run", "other"):
-        export_netcdf(tmp_path / name, tmp_path / f"{name}.nc")
+        export_run(tmp_path / name, tmp_path / f"{name}.nc")
     assert shard.decode_tally(tmp_path / "run.nc") == tally()
     assert (tmp_path / "run.nc").read_bytes() == (tmp_path / "other.nc").read_bytes()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxor.store.errors import StoreError
-from jaxor.store.export import export_netcdf
+from jaxor.store.export import export_run
 from jaxor.store.population import Population
 from jaxor.store.run import open_run
 from jaxor.store.verify import verify_run
@@ -49,7 +49,7 @@ def verify(path: Path) -> str:
 
 
 def export(path: Path) -> str:
-    export_netcdf(path, path.with_suffix(".nc"))
+    export_run(path, path.with_suffix(".nc"))
     return "exported"
 
 
