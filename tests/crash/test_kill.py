@@ -40,7 +40,8 @@ def test_kill_at_random_moments(where: Where, whole: Whole, count: Count, random
         asked.unlink(missing_ok=True)
         process = start(run, "--devices", 2, cache=whole.cache, first=NOTE_TASKS)
         killed = end_while_writing(process, run, signal.SIGKILL, random.uniform(0, whole.seconds))
-        process.communicate()
+        _, said = process.communicate()  # waits for the workers too
+        assert said == ""
         if not killed:
             continue  # it was done before the moment
         held = seeds_in(sealed(run))
