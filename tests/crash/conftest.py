@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,7 @@ def seconds_of_writing(run: Path, cache: Path) -> float:
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> Iterator[Where]:
+def where(tmp_path: Path) -> Where:
     """A run directory for each case; only the last one is kept, since there are many."""
     last = tmp_path / "none"
 
@@ -80,4 +80,4 @@ def where(tmp_path: Path) -> Iterator[Where]:
         last = tmp_path / f"run{number}"
         return last
 
-    yield fresh
+    return fresh

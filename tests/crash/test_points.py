@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.commands import SIMULATE, Whole, sealed
+from tests.crash.commands import SIMULATE, Whole, sealed, unmeasured
 from tests.crash.conftest import Count, Report
 from tests.crash.faults import CASES, KILLED
 
@@ -23,7 +23,7 @@ DURABLE = ["open", "write", "fsync", "replace", "fsync directory"]
 
 def faults(*arguments: object) -> list[Any]:
     command = [sys.executable, "-m", "tests.crash.faults", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

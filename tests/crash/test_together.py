@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from jaxor.store.verify import verify_run
-from tests.crash.commands import Whole, assert_goes_on, kill, start, wait, writer
+from tests.crash.commands import Whole, assert_goes_on, kill, start, unmeasured, wait, writer
 from tests.crash.conftest import Count, Report, Where
 
 ROOT = Path(__file__).parents[2]
@@ -119,10 +120,10 @@ def seconds_until_free(run: Path) -> float:
 
 def test_readers_while_writing(tmp_path: Path, count: Count, report: Report):
     seconds, run = count(1, 60), tmp_path / "run"
-    subprocess.run(python(WRITE, run, 0.001), cwd=ROOT, check=True, capture_output=True)
+    options: Any = {"cwd": ROOT, "env": unmeasured(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    subprocess.run(python(WRITE, run, 0.001), check=True, **options)
     commands = [python(WRITE, run, seconds), *(python(READ, run, seconds, tmp_path / f"{k}.nc") for k in range(4))]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, cwd=ROOT, **pipes) for command in commands]
+    processes = [subprocess.Popen(command, text=True, **options) for command in commands]
     said = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * 5, [error for _, error in said]
     written, *looks = (int(printed) for printed, _ in said)
