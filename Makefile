@@ -6,16 +6,22 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test lint format bench clean
+.PHONY: help simulate test test-crash soak lint format bench clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST))
 
 simulate: $(VENV)/.installed  ## train 10,000 seeds of the default experiment; again, it goes on where it was
 	@$(VENV)/bin/jaxor simulate --seeds 10000 --resume
 
 test:  ## run everything that continuous integration runs
 	@.ci/run
+
+test-crash: $(VENV)/.installed-dev  ## run the crash suite in full: kills, full disks, damage, races; half an hour
+	@$(VENV)/bin/python -m pytest tests/crash --full
+
+soak: $(VENV)/.installed-dev  ## simulate 1,000,000 seeds under kill -9 and watch memory and open files
+	@$(VENV)/bin/python -m tests.crash.soak
 
 lint:  ## run its checks of style, types and layers, without the tests
 	@.ci/run lint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -16,9 +17,10 @@ def main(core: int) -> None:
         os.sched_setaffinity(0, {core})  # before JAX starts its threads
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    with os.fdopen(os.dup(1), "wb") as answers, os.fdopen(os.dup(0), "rb") as tasks:
-        os.dup2(2, 1)  # whatever a library prints must not mix with the answers
-        _serve(tasks, answers)
+    with contextlib.suppress(BrokenPipeError):  # the parent was killed and reads no answer any more
+        with os.fdopen(os.dup(1), "wb") as answers, os.fdopen(os.dup(0), "rb") as tasks:
+            os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+            _serve(tasks, answers)
 
 
 def _end_with_parent(parent: int) -> None:

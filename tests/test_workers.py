@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -71,3 +73,16 @@ def test_a_worker_killed_during_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(workers.WorkerError, match="ended unexpectedly"):
             jaxor.simulate("abs1_convergence", 300_000, traces=False, devices=2)
     assert len(jaxor.simulate("abs1_convergence", 300_000, traces=False, devices=2)) == 300_000
+
+
+def test_a_worker_ends_quietly_when_nobody_reads_its_answer() -> None:
+    """As after kill -9 of the process that started it."""
+    command = [sys.executable, "-m", "jaxor._worker", str(workers.cores()[0])]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert worker.stdin and worker.stdout and worker.stderr
+    worker.stdout.close()
+    send(worker.stdin, {"manifest": "not one, which is an answer too", "seeds": [], "block_seeds": 1, "seal": False})
+    assert worker.stderr.read() == b""
+    worker.stdin.close()
+    worker.stderr.close()
+    worker.wait()
