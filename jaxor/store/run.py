@@ -236,7 +236,7 @@ class Run(Simulated):
         row_bytes = self.manifest.row_bytes
         sizes = np.full(len(self), row_bytes["seed"], np.int64)
         if self.manifest.traces != "none":
-            sizes += row_bytes["obs"] * self.row_size
+            sizes += np.int64(row_bytes["obs"]) * self.row_size
         block = (np.cumsum(sizes) - 1) // max_bytes
         return [*np.flatnonzero(np.diff(block, prepend=-1)).tolist(), len(self)]
 

@@ -203,6 +203,19 @@ def test_damaged_and_foreign_files_are_all_named(simulated: RunDirectory, tmp_pa
     assert len(problems) == 5
 
 
+def test_what_was_damaged_and_is_elsewhere_by_now(simulated: RunDirectory, tmp_path: Path) -> None:
+    """Resuming may cut runs otherwise than before, and deletes nothing."""
+    runs = block(simulated)
+    path = store(tmp_path / "run", simulated, runs.take(np.arange(20)))
+    (bad,) = (path / "shards").iterdir()
+    bad.write_bytes(bad.read_bytes()[1:])
+    with RunDirectory.create_or_open(path, simulated.manifest, resume=True) as directory:
+        directory.add(((5, 45),), shard.seal(runs, simulated.manifest))
+    assert verify_run(path).problems == [f"{bad} is no good, but runs of all its seeds are in other shards; delete it"]
+    bad.unlink()
+    assert verify_run(path).digest == verify_run(simulated.path).digest
+
+
 def test_statistics_are_sound(tmp_path: Path) -> None:
     parts = [range(30), range(30, 90)]
     for name, seeds in (("one", [range(90)]), ("two", parts)):
