@@ -20,12 +20,14 @@ def held_back() -> Iterator[Callable[[], None]]:
     Examples
     --------
     >>> from contextlib import suppress
+    >>> before = signal.signal(signal.SIGINT, signal.default_int_handler)
     >>> with suppress(KeyboardInterrupt), held_back() as deliver:
     ...     signal.raise_signal(signal.SIGINT)
     ...     print("still here")
     ...     deliver()
     ...     print("not here")
     still here
+    >>> _ = signal.signal(signal.SIGINT, before)
     """
     waiting: list[int] = []
     handlers: dict[int, Callable[..., object]] = {}
