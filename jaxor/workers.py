@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -109,13 +110,14 @@ class Pool:
         # Workers import what this process would, and nothing that merely lies in the working directory.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-P", "-m", "jaxor._worker"]
-        self._processes = [
-            subprocess.Popen(
-                [*command, str(available[i % len(available)])],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-            )
-            for i in range(size)
-        ]  # fmt: skip
+        with _interrupts_held_back():
+            self._processes = [
+                subprocess.Popen(
+                    [*command, str(available[i % len(available)])],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                )
+                for i in range(size)
+            ]  # fmt: skip
         for process in self._processes:
             with contextlib.suppress(OSError, AttributeError):  # too many pipes already; no such thing outside Linux
                 fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # type: ignore[arg-type]
@@ -180,6 +182,19 @@ class Pool:
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.communicate()
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait; processes started meanwhile never get it, not even before they can ignore it themselves."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _pools: dict[int, Pool] = {}

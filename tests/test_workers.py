@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -86,3 +87,12 @@ def test_a_worker_ends_quietly_when_nobody_reads_its_answer() -> None:
     worker.stdin.close()
     worker.stderr.close()
     worker.wait()
+
+
+def test_an_interrupt_does_not_reach_workers_that_begin() -> None:
+    """Ctrl-C in a terminal goes to all processes, and it is for the one that started them to handle."""
+    pool = workers.Pool(2)
+    for process in pool._processes:
+        process.send_signal(signal.SIGINT)
+    pool.close()
+    assert [process.returncode for process in pool._processes] == [0, 0]

@@ -97,9 +97,10 @@ def simulate(
     )
     out, where = out or job.default_out, Where(devices, cluster, allow_mixed)
     bar = contextlib.nullcontext() if quiet or as_json else progress_bar(job.total)
-    with _noting_what_is_safe(job, out, ctx), bar as watch:
-        outcome = execute(job, out=out, where=where, resume=resume, watch=watch)
-    _report(outcome, job, out, as_json)
+    with _noting_what_is_safe(job, out, ctx):
+        with bar as watch:
+            outcome = execute(job, out=out, where=where, resume=resume, watch=watch)
+        _report(outcome, job, out, as_json)
 
 
 def _experiment(name: str | None) -> Experiment:

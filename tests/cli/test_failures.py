@@ -284,3 +284,13 @@ def test_interrupted_before_anything_is_stored(call: Call, monkeypatch: pytest.M
 
     monkeypatch.setattr("jaxor.simulation.execute", fail)
     assert refused(call, 130, "--seeds", 3) == "Error: interrupted; nothing is stored\n"
+
+
+def test_interrupted_when_all_is_stored(call: Call, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxor.cli.simulate._report", fail)
+    result = call("simulate", "--seeds", 3, "--out", "run")
+    said = "Error: interrupted; 3 of 3 runs are safe in run; go on with: jaxor simulate --seeds 3 --out run --resume\n"
+    assert (result.exit_code, result.stderr) == (130, said)

@@ -1,8 +1,8 @@
-"""``python -m tests.crash.faults CASE DIR``: a case ended before and after everything that it asks of the system.
+"""``python -m tests.crash.faults CASE DIR EVERY``: a case ended before and after everything that it asks of the system.
 
 Each time a child process does the case's work in a fresh directory and ends at the next point, as by kill -9; then this
-process looks at what is left and does the same work to its end. A line of JSON says what was found at each point. With
-``--record`` the work is done once, and the lines are what it asked of the system.
+process looks at what is left and does the same work to its end. A line of JSON says what was found at each point, or at
+every so many. With ``record`` for EVERY the work is done once, and the lines are what it asked of the system.
 """
 
 from __future__ import annotations
@@ -195,17 +195,17 @@ def end_at(case: Case, path: Path, point: int) -> dict[str, Any]:
     }
 
 
-def main(name: str, directory: str, *options: str) -> None:
+def main(name: str, directory: str, every: str) -> None:
     """Print a line for each point up to the first that is never reached, or for each thing asked."""
     case, path, before = CASES[name], Path(directory) / "case", Path(directory) / "before"
     before.mkdir()
     case.before(before)
     shutil.copytree(before, path)
-    if options == ("--record",):
+    if every == "record":
         print(*map(json.dumps, record(case, path)), sep="\n")
         return
     case.work(path)  # seals what the children will need
-    for point in itertools.count():
+    for point in itertools.count(step=int(every)):
         shutil.rmtree(path)
         shutil.copytree(before, path)
         found = end_at(case, path, point)
