@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jaxor.engine.seeds import Ranges, difference, union
 from jaxor.store import shard
-from jaxor.store.errors import NewerFormat, StoreError
+from jaxor.store.errors import Damaged, NewerFormat, StoreError
 from jaxor.store.manifest import Manifest
 
 
@@ -68,7 +68,7 @@ def inspect_shards(path: Path, manifest: Manifest) -> Listing:
         If the directory is a link, or a file of a newer format: its runs may be good, and must not be computed again
         beside it.
     """
-    shards, damaged = [], {}
+    shards, damaged, altered = [], {}, []
     if path.is_symlink():
         raise StoreError(f"{path} is a link to elsewhere; put the shards themselves there")
     for file in sorted(path.glob("[!.]*")):
@@ -78,6 +78,12 @@ def inspect_shards(path: Path, manifest: Manifest) -> Listing:
             raise
         except StoreError as error:
             damaged[file] = str(error)
+            altered += [file] * isinstance(error, Damaged)
+    held = union(*(good.seeds for good in shards))
+    for file in altered:
+        low, high = shard.seed_range(file) or (0, -1)
+        if low <= high and not difference(((low, high + 1),), held):
+            damaged[file] = f"{file} is damaged, but runs of all its seeds are in other shards; delete it"
     return Listing(sorted(shards, key=lambda good: good.seeds[0]), damaged, _overlaps(shards))
 
 

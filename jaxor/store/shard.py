@@ -18,7 +18,7 @@ from jaxor.engine.seeds import MAX_SEED, Ranges, compress, ranges_of
 from jaxor.engine.status import Status
 from jaxor.engine.tally import Tally
 from jaxor.store import hdf5
-from jaxor.store.errors import StoreError
+from jaxor.store.errors import Damaged, StoreError
 from jaxor.store.interrupts import held_back
 from jaxor.store.manifest import Manifest
 from jaxor.store.schema import COUNTS, VARIABLES, Attributes, block_of, characters, columns, counts, stored, tally_of
@@ -190,7 +190,7 @@ def verify(path: Path, manifest: Manifest) -> Ranges:
         shown = path if str(path).isprintable() else repr(str(path))  # a terminal might obey the name
         raise StoreError(f"{shown} is not a shard of jaxor by its name; move it out of the run directory")
     if not _digest(path).startswith(match[3]):
-        raise StoreError(
+        raise Damaged(
             f"{path} is damaged: its content does not match the hash in its name; resume the simulation to compute "
             "its runs again"
         )

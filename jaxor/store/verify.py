@@ -20,7 +20,7 @@ from jaxor.engine.threshold import at_least
 from jaxor.store import shard
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError
-from jaxor.store.listing import Listing, Shard
+from jaxor.store.listing import Shard
 from jaxor.store.manifest import Manifest
 from jaxor.store.run import stream
 from jaxor.store.schema import columns, counts
@@ -91,8 +91,7 @@ def verify_run(path: str | Path) -> Verification:
     """
     directory = RunDirectory.open(path)
     listing = directory.inspect()
-    problems = [_problem(path, reason, listing) for path, reason in listing.damaged.items()] + listing.overlaps
-    sound, made_by = [], set()
+    problems, sound, made_by = [*listing.damaged.values(), *listing.overlaps], [], set()
     for found in listing.shards:
         try:
             _check(found.path, directory.manifest)
@@ -104,14 +103,6 @@ def verify_run(path: str | Path) -> Verification:
     seeds = union(*(found.seeds for found in sound))
     whole = None if problems else _digest(directory.manifest, sound)
     return Verification(directory.path, directory.manifest, len(sound), seeds, problems, sorted(made_by), whole)
-
-
-def _problem(path: Path, reason: str, listing: Listing) -> str:
-    """What is wrong with a file and what to do."""
-    seeds = shard.seed_range(path)
-    if seeds is None or difference(((seeds[0], seeds[1] + 1),), listing.seeds):
-        return reason
-    return f"{path} is no good, but runs of all its seeds are in other shards; delete it"
 
 
 def _digest(manifest: Manifest, shards: list[Shard]) -> str:

@@ -56,12 +56,12 @@ def _run(seed: int, like: Manifest) -> dict[str, Any]:
     run = {name: random.normal(size=(1, width) if "param" in v.dims else 1) for name, v in like.variables.items()}
     run |= {
         "seed": np.array([seed]),
-        "status": random.choice([1, 3], 1),
+        "status": random.choice([1, 3] if like.experiment.get("stop", {}).get("patience") is not None else [3], 1),
         "final_accuracy": random.random(1),
         "row_size": np.array([steps]),
     }
-    run |= {"steps": np.array([steps]), "epochs": np.array([min(steps, seed % 3)]), "trace_step": np.arange(steps)}
-    run |= {"trace_loss": random.normal(size=steps), "trace_params": random.normal(size=(steps, width))}
+    run |= {"steps": np.array([steps]), "epochs": np.array([steps]), "trace_step": np.arange(steps)}
+    run |= {"trace_loss": 1 + random.random(steps), "trace_params": random.normal(size=(steps, width))}
     if steps:
         run["final_params"] = run["trace_params"][-1:]
     return run

@@ -211,7 +211,7 @@ def test_what_was_damaged_and_is_elsewhere_by_now(simulated: RunDirectory, tmp_p
     bad.write_bytes(bad.read_bytes()[1:])
     with RunDirectory.create_or_open(path, simulated.manifest, resume=True) as directory:
         directory.add(((5, 45),), shard.seal(runs, simulated.manifest))
-    assert verify_run(path).problems == [f"{bad} is no good, but runs of all its seeds are in other shards; delete it"]
+    assert verify_run(path).problems == [f"{bad} is damaged, but runs of all its seeds are in other shards; delete it"]
     bad.unlink()
     assert verify_run(path).digest == verify_run(simulated.path).digest
 
