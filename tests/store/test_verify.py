@@ -144,7 +144,7 @@ CATALOGUE = [name for name in jaxor.list_experiments() if name != "digits_mlp"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CATALOGUE[::6])
+@pytest.mark.parametrize("name", CATALOGUE[::12])
 def test_the_catalogue_is_sound(tmp_path: Path, name: str) -> None:
     jaxor.simulate(name, seeds=16, lane_width=16, traces="all", out=tmp_path, devices=1)
     assert verify_run(tmp_path).problems == []
