@@ -34,7 +34,7 @@ def test_their_lengths_are_very_different(all_at_once: dict[str, Block]) -> None
     assert steps.max() > 5 * steps.min() and len(np.unique(steps)) > 50
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seeds=st.lists(st.sampled_from(SEEDS.tolist()), min_size=1, max_size=60, unique=True),
     kind=st.sampled_from(["none", "all"]),

@@ -101,7 +101,7 @@ def check(directories: list[list[Part]], kind: str, folder: Path) -> Path:
     return folder / "all"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(overlapping())
 def test_runs(directories: list[list[Part]]) -> None:
     with TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ def test_runs(directories: list[list[Part]]) -> None:
         assert streamed.tolist() == sorted(streamed.tolist()) == list(seeds_of(directories))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(disjoint())
 def test_statistics(directories: list[list[Part]]) -> None:
     with TemporaryDirectory() as folder:

@@ -130,14 +130,14 @@ def test_full_disk_at_any_point_ends_in_a_sentence(tmp_path: Path, suffix: str, 
 import resource
 from jaxor.store.errors import StoreError
 from jaxor.store.export import export_run
-for limit in range(0, {size}, {size // 50}):
+for limit in range(0, {size}, {size // 12}):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         export_run({str(path)!r}, {str(target)!r}, {table!r})
     except StoreError as error:
         print(error)
 """)
-    assert len(printed.splitlines()) >= 50
+    assert len(printed.splitlines()) >= 12
     assert set(printed.splitlines()) == {f"cannot write {target}: File too large"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run", f"whole{suffix}"]
 
@@ -160,10 +160,10 @@ for _ in range(4):  # the first one imports
     export_run({str(path)!r}, target, {table!r})
     seconds = min(seconds, time.perf_counter() - begin)
 whole = target.read_bytes()
-for k in range(1, 21):
+for k in range(1, 11):
     target.unlink(missing_ok=True)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.9 * seconds * k / 20)
+        signal.setitimer(signal.ITIMER_REAL, 0.9 * seconds * k / 10)
         export_run({str(path)!r}, target, {table!r})
         signal.setitimer(signal.ITIMER_REAL, 0)
         time.sleep(0.001)  # a signal that has just come
@@ -172,7 +172,7 @@ for k in range(1, 21):
     assert not target.exists() or target.read_bytes() == whole, k
 print(found.count(False))
 """)
-    assert int(printed) >= 5
+    assert int(printed) >= 3
 
 
 def bulk(seeds: range, steps: int) -> Block:
