@@ -1,0 +1,510 @@
+"""What determines convergence time: every model fitted to the rows of a simulation, and judged on runs it has not seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxor.analysis.candidates import FACES, ablations, candidates
+from jaxor.analysis.censoring import Censoring, censoring
+from jaxor.analysis.conformal import Conformal
+from jaxor.analysis.design import Column, Design
+from jaxor.analysis.judgement import (
+    Candidate, Errors, Index, fitted, forecast, group_folds, held_out, out_of_fold, row_folds, verdict, whole_runs,
+)  # fmt: skip
+from jaxor.analysis.exact import exact_law, has_exact_minimum, nearest_minimum
+from jaxor.analysis.laws import LogLaw, ShiftedLogLaw
+from jaxor.analysis.moments import moments
+from jaxor.analysis.paths import Regions, Speed, regions, speed
+from jaxor.analysis.rows import NoRows, Reference, Rows, Which, rows_of
+from jaxor.estimates import Interval
+from jaxor.store.run import Run
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fit.
+
+    Attributes
+    ----------
+    reference : {"final", "exact"}
+        What distances are measured to.
+    initial : bool
+        The state before the first step is a row too.
+    which : {"converged", "successful"}
+        Runs that the rows are made of.
+    faces : tuple of str
+        Of ``law``, ``published``, ``sound``, ``causal``.
+    folds : int
+        Of cross-validation.
+    held_out : float
+        Share of the runs that no model learns from until it is judged; 0 for none.
+    fold_rows : int
+        Rows that costly models learn from at most within a fold; `ROWS` of `jaxor.analysis.candidates` for the final fit.
+    full : bool
+        Lift all limits of rows.
+    level : float
+        Of conformal intervals.
+    random_state : int
+    """
+
+    reference: Reference = "final"
+    initial: bool = False
+    which: Which = "converged"
+    faces: tuple[str, ...] = FACES
+    folds: int = 10
+    held_out: float = 0.2
+    fold_rows: int = 4_000
+    full: bool = False
+    level: float = 0.9
+    random_state: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [face for face in self.faces if face not in FACES]
+        if unknown or not self.faces:
+            raise ValueError(f"models must be some of {', '.join(FACES)}, got {', '.join(unknown) or 'none'}")
+        if self.folds < 2:
+            raise ValueError(f"folds must be at least 2, got {self.folds}")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"the share of held-out runs must be at least 0 and below 1, got {self.held_out}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must be between 0 and 1, got {self.level}")
+
+
+@dataclass(frozen=True)
+class Score:
+    """On runs that a model has not seen: over all their rows, with 95 % intervals from resampling runs."""
+
+    r2: float
+    r2_interval: Interval
+    mae: float
+    mae_interval: Interval
+
+    @classmethod
+    def of(cls, errors: Errors, random_state: int) -> Score:
+        """Score of forecasts."""
+        return cls(errors.r2(), errors.r2_interval(random_state), errors.mae(), errors.mae_interval(random_state))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "r2": self.r2, "r2_interval": self.r2_interval._asdict(),
+            "mae": self.mae, "mae_interval": self.mae_interval._asdict(),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A fitted model and how good it is.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    estimator : fitted regressor
+    causal : bool
+        It looks at nothing that is not known while the run is under way.
+    rows, fold_rows : int
+        That it learned from, and in each fold at most.
+    in_sample, by_rows : float
+        R2 on the rows it learned from; and by folds cut between rows, as the article claims.
+    grouped : Score
+        By folds cut between runs.
+    held_out : Score or None
+    delta_aic : float or None
+        To the best of the models that can be counted, on one row a run.
+    errors : Errors
+        Of the forecasts behind `grouped`.
+    predicted : (n,) float64
+        Those forecasts, of all rows that are not held out.
+    """
+
+    candidate: Candidate
+    estimator: Any
+    causal: bool
+    rows: int
+    fold_rows: int
+    in_sample: float
+    by_rows: float
+    grouped: Score
+    held_out: Score | None
+    delta_aic: float | None
+    errors: Errors = field(repr=False)
+    predicted: Numbers = field(repr=False)
+    conformal: Conformal = field(repr=False)
+    coverage: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        c = self.candidate
+        return {
+            "name": c.name, "face": c.face, "columns": list(c.columns), "causal": self.causal, "rows": self.rows,
+            "fold_rows": self.fold_rows, "in_sample_r2": self.in_sample, "by_rows_r2": self.by_rows,
+            "grouped": self.grouped.to_dict(), "held_out": self.held_out and self.held_out.to_dict(),
+            "delta_aic": self.delta_aic, "conformal": self.conformal.to_dict(), "coverage": self.coverage,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one model forecasts unseen runs better than another.
+
+    Attributes
+    ----------
+    claim : str
+    first, second : str
+        Names of models.
+    difference : float
+        Mean absolute error of the first less that of the second, epochs.
+    interval : Interval
+        95 %, runs resampled for both at once.
+    answer : {"yes", "no", "undecided"}
+    """
+
+    claim: str
+    first: str
+    second: str
+    difference: float
+    interval: Interval
+    answer: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"interval": self.interval._asdict()}
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Least squares with some of the columns: R2 by folds cut between runs, with a 95 % interval."""
+
+    name: str
+    columns: int
+    r2: float
+    interval: Interval
+    in_sample: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"interval": self.interval._asdict()}
+
+
+@dataclass(frozen=True)
+class Importance:
+    """By how much R2 on held-out runs falls if a column is shuffled."""
+
+    name: str
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Epochs for each e-fold of distance.
+
+    Attributes
+    ----------
+    log_distance, log_shifted, log_to_minimum : float or None
+        Of ln(distance to the reference), ln(1 + that / shift), and ln(distance to the exact minimum).
+    theory : float or None
+        1 / ln(1 / (1 - 2 eta)) where the exact law holds.
+    """
+
+    log_distance: float
+    log_shifted: float
+    shift: float
+    log_to_minimum: float | None
+    theory: float | None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What was learned from a simulation; see `fit_run`."""
+
+    run: Run
+    settings: Settings
+    rows: Rows
+    columns: tuple[Column, ...]
+    held_out: NDArray[np.bool_] = field(repr=False)
+    models: tuple[Judged, ...]
+    verdicts: tuple[Verdict, ...]
+    ablations: tuple[Ablation, ...]
+    importances: tuple[Importance, ...]
+    slopes: Slopes
+    speed: Speed | None
+    regions: Regions | None
+    censoring: Censoring
+
+    def model(self, name: str, face: str | None = None) -> Judged:
+        """One of the models.
+
+        Raises
+        ------
+        KeyError
+            It is not there; the message says which are.
+        """
+        for judged in self.models:
+            if judged.candidate.name == name and face in (None, judged.candidate.face):
+                return judged
+        names = ", ".join(f"{m.candidate.face}/{m.candidate.name}" for m in self.models)
+        raise KeyError(f"no model {name!r}; there are {names}")
+
+    @property
+    def range_of_distance(self) -> float:
+        """Largest distance to the reference divided by the smallest, over the runs' first rows."""
+        first = np.unique(self.rows.seed, return_index=True)[1]
+        distance = np.linalg.norm(self.rows.state[first].astype(np.float64) - self.rows.reference[first], axis=1)
+        return float(distance.max() / distance.min()) if distance.min() > 0 else float("inf")
+
+
+def fit_run(
+    run: Run, settings: Settings | None = None, *, workers: int | None = None, watch: Callable[[int], Any] | None = None
+) -> Fit:
+    """Learn what determines the epochs that a run takes to converge, and judge it on runs not learned from.
+
+    Source: convergence-time article; its regressors as published and as well-posed estimators, beside laws.
+
+    Parameters
+    ----------
+    run : Run
+        With traces of parameters.
+    settings : Settings, optional
+    workers : int, optional
+        Threads; as many as there are cores if left out. The result does not depend on it.
+    watch : callable, optional
+        Called with the number of tasks in all, then with 1 for each that is done.
+
+    Raises
+    ------
+    TraceNotStored, NoRows
+        There is nothing to learn from.
+    ValueError
+        Fewer runs than folds, or all runs took equally long.
+
+    Examples
+    --------
+    >>> from jaxor import simulate
+    >>> fit = fit_run(simulate("abs1_convergence", seeds=40), Settings(faces=("law",), folds=4))
+    >>> round(fit.slopes.log_to_minimum, 1), round(fit.slopes.theory, 4)
+    (4.5, 4.4814)
+    >>> fit.verdicts[0].answer
+    'no'
+    """
+    settings = settings or Settings()
+    rows = rows_of(run, reference=settings.reference, initial=settings.initial, which=settings.which)
+    out = _check(rows, settings)
+    exact = settings.reference == "exact"
+    found = moments(run, rows) if "causal" in settings.faces else {}
+    experiment = run.manifest.experiment
+    design = Design(rows, run.param_names, experiment, moments=found, exact=exact)
+    models = candidates(
+        design, experiment, faces=settings.faces, random_state=settings.random_state, full=settings.full
+    )
+    judge = _Judge(design, settings, np.flatnonzero(~out), np.flatnonzero(out))
+    ablated = ablations(design)
+    if watch:
+        watch(len(models) + len(ablated))
+    judged, ablation = (
+        _each(lambda c: judge.judge(c), models, workers, watch),
+        _each(judge.ablate, ablated, workers, watch),
+    )
+    judged = _with_delta_aic(judged)
+    law = next((m for m in judged if m.candidate.name == "log_shifted"), judged[0])
+    residual = rows.remaining - forecast(law.estimator, law.candidate, design, np.arange(len(rows)))
+    return Fit(
+        run=run, settings=settings, rows=rows, columns=tuple(design.columns.values()), held_out=out,
+        models=tuple(judged), verdicts=tuple(_verdicts(judged, settings)), ablations=tuple(ablation),
+        importances=tuple(_importances(judged, design, out, settings)), slopes=_slopes(design, judge, experiment),
+        speed=speed(rows, nearest_minimum(rows.state) if has_exact_minimum(experiment) else rows.reference, settings.random_state),
+        regions=regions(rows, residual, run.param_names, settings.random_state) if design.few else None,
+        censoring=censoring(run),
+    )  # fmt: skip
+
+
+def _check(rows: Rows, settings: Settings) -> NDArray[np.bool_]:
+    """Which rows are held out; a ValueError if there is nothing to judge by."""
+    out = held_out(rows.seed, settings.held_out, settings.random_state)
+    learning, runs = len(np.unique(rows.seed[~out])), len(np.unique(rows.seed))
+    if learning < settings.folds:
+        raise NoRows(
+            f"{settings.folds} folds need at least as many runs to learn from, got {learning} of {runs} runs with rows; "
+            "simulate more seeds, or choose fewer --folds"
+        )
+    if np.ptp(rows.remaining) == 0:
+        raise NoRows(f"every row has {rows.remaining[0]:g} epochs to go, so there is nothing to explain")
+    return out
+
+
+class _Judge:
+    """Judges candidates by the same folds, so that their errors can be compared run by run."""
+
+    def __init__(self, design: Design, settings: Settings, inside: Index, outside: Index) -> None:
+        self.design, self.settings = design, settings
+        self.inside, self.outside = inside, outside
+        rows, state = design.rows, settings.random_state
+        self.actual, self.groups = rows.remaining[inside], rows.seed[inside]
+        self.folds = list(group_folds(self.groups, settings.folds, state))
+        shuffled = np.random.default_rng(state).permutation(len(inside))
+        self.one_each = np.sort(shuffled[np.unique(self.groups[shuffled], return_index=True)[1]])
+
+    def judge(self, candidate: Candidate) -> Judged:
+        """Fit to all, by folds of rows and by folds of runs."""
+        design, state, rows = self.design, self.settings.random_state, self.design.rows
+        estimator, some = fitted(candidate, design, self.inside, state)
+        in_sample = _score(rows.remaining[some], forecast(estimator, candidate, design, some))
+        inner = self._within_folds(candidate)
+        sample = whole_runs(self.groups, inner.limit, state)
+        cuts = list(row_folds(len(sample), self.settings.folds, state))
+        by_rows = out_of_fold(inner, design, self.inside[sample], cuts, state)
+        predicted = out_of_fold(inner, design, self.inside, self.folds, state)
+        errors = Errors(self.actual, predicted, self.groups)
+        conformal = Conformal.calibrate(predicted, self.actual, self.groups, self.settings.level)
+        held, coverage = None, None
+        if len(self.outside):
+            guess = forecast(estimator, candidate, design, self.outside)
+            truth, runs = rows.remaining[self.outside], rows.seed[self.outside]
+            held, coverage = Score.of(Errors(truth, guess, runs), state), conformal.coverage(guess, truth, runs)
+        return Judged(
+            candidate=candidate, estimator=estimator, causal=design.causal(candidate.columns), rows=len(some),
+            fold_rows=min(inner.limit or len(self.inside), len(self.inside)), in_sample=in_sample,
+            by_rows=_score(self.actual[sample], by_rows), grouped=Score.of(errors, state), held_out=held,
+            delta_aic=self._aic(candidate), errors=errors, predicted=predicted, conformal=conformal, coverage=coverage,
+        )  # fmt: skip
+
+    def ablate(self, candidate: Candidate) -> Ablation:
+        """Fit to all, and by folds of runs."""
+        state = self.settings.random_state
+        estimator, some = fitted(candidate, self.design, self.inside, state)
+        in_sample = _score(self.design.rows.remaining[some], forecast(estimator, candidate, self.design, some))
+        errors = Errors(self.actual, out_of_fold(candidate, self.design, self.inside, self.folds, state), self.groups)
+        return Ablation(candidate.name, len(candidate.columns), errors.r2(), errors.r2_interval(state), in_sample)
+
+    def _within_folds(self, candidate: Candidate) -> Candidate:
+        """The candidate with what it may learn from in a fold."""
+        limit = candidate.limit
+        cheap = limit is None or candidate.face == "law" or candidate.name in ("linear", "log_linear")
+        if cheap and candidate.face != "published":
+            return candidate
+        return candidate if limit is None else replace(candidate, limit=min(limit, self.settings.fold_rows))
+
+    def _aic(self, candidate: Candidate) -> float | None:
+        """n ln(mean squared error) + 2 k on one row a run, or None for models without a number of parameters.
+
+        Rows of one run are not independent, so on all rows the criterion would mean nothing.
+        """
+        if candidate.face == "published":
+            return None
+        index = self.inside[self.one_each]
+        estimator, some = fitted(replace(candidate, limit=None), self.design, index, self.settings.random_state)
+        freedom = _freedom(estimator)
+        if freedom is None or len(some) <= freedom + 1:
+            return None
+        error = self.design.rows.remaining[some] - forecast(estimator, candidate, self.design, some)
+        squares = float(np.mean(error**2))
+        return len(some) * float(np.log(squares)) + 2 * freedom if squares > 0 else None
+
+
+def _score(actual: Numbers, predicted: Numbers) -> float:
+    spread = float(np.square(actual - actual.mean()).sum())
+    return 1 - float(np.square(actual - predicted).sum()) / spread if spread else float("nan")
+
+
+def _freedom(estimator: Any) -> int | None:
+    """Numbers that were learned, the variance of the residuals included."""
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    if hasattr(last, "freedom"):
+        return last.freedom + 1
+    if not hasattr(last, "coef_") and hasattr(last, "best_estimator_"):
+        last = last.best_estimator_
+    return int(np.size(last.coef_)) + 2 if hasattr(last, "coef_") else None
+
+
+def _with_delta_aic(models: Sequence[Judged]) -> list[Judged]:
+    known = [model.delta_aic for model in models if model.delta_aic is not None]
+    best = min(known, default=0.0)
+    return [model if model.delta_aic is None else replace(model, delta_aic=model.delta_aic - best) for model in models]
+
+
+_CLAIMS = (
+    ("epochs are linear in distance, rather than in its logarithm", ("law", "distance"), ("law", "log_shifted")),
+    ("18 features with least squares beat the law of one", ("sound", "linear"), ("law", "log_shifted")),
+    ("a flexible model beats the law of one feature", ("sound", "hist_boosting"), ("law", "log_shifted")),
+    ("the state tells more with the last update", ("causal", "state_and_update"), ("causal", "state")),
+    ("the state tells more with the optimizer's moments", ("causal", "state_and_moments"), ("causal", "state")),
+    ("past losses alone tell more than the state", ("causal", "losses"), ("causal", "state")),
+)
+
+
+def _verdicts(models: Sequence[Judged], settings: Settings) -> list[Verdict]:
+    """Paired comparisons of mean absolute errors by folds cut between runs."""
+    by_name = {(m.candidate.face, m.candidate.name): m for m in models}
+    found = []
+    for claim, first, second in _CLAIMS:
+        if first in by_name and second in by_name:
+            difference, interval = by_name[first].errors.mae_difference(by_name[second].errors, settings.random_state)
+            names = ("/".join(first), "/".join(second))
+            found.append(Verdict(claim, *names, difference, interval, verdict(interval)))
+    return found
+
+
+def _importances(
+    models: Sequence[Judged], design: Design, out: NDArray[np.bool_], settings: Settings
+) -> list[Importance]:
+    """Of the columns of the sound random forest, on held-out runs; empty without one of them."""
+    from sklearn.inspection import permutation_importance
+
+    forest = next((m for m in models if m.candidate.name == "random_forest" and m.candidate.face == "sound"), None)
+    if forest is None or not out.any():
+        return []
+    index = np.flatnonzero(out)
+    index = index[whole_runs(design.rows.seed[index], settings.fold_rows, settings.random_state)]
+    X, y = design.matrix(forest.candidate.columns, index), design.rows.remaining[index]
+    if np.ptp(y) == 0:
+        return []
+    result: Any = permutation_importance(
+        forest.estimator, X, y, scoring="r2", n_repeats=5, random_state=settings.random_state, n_jobs=1
+    )
+    means, stds = result.importances_mean, result.importances_std
+    found = [
+        Importance(name, float(m), float(s)) for name, m, s in zip(forest.candidate.columns, means, stds, strict=True)
+    ]
+    return sorted(found, key=lambda importance: -importance.mean)
+
+
+def _slopes(design: Design, judge: _Judge, experiment: Any) -> Slopes:
+    """Laws fitted to all rows that are not held out."""
+    y = judge.actual
+    distance = design.matrix(("L2",), judge.inside)
+    shifted = ShiftedLogLaw().fit(distance, y)
+    to_minimum = None
+    if "L2 to the minimum" in design.columns:
+        to_minimum = LogLaw().fit(design.matrix(("L2 to the minimum",), judge.inside), y).slope_
+    law = exact_law(experiment)
+    return Slopes(
+        LogLaw().fit(distance, y).slope_, shifted.slope_, shifted.shift_, to_minimum, law.slope if law else None
+    )
+
+
+def _each(
+    task: Callable[[Candidate], Any],
+    candidates: Sequence[Candidate],
+    workers: int | None,
+    watch: Callable[[int], Any] | None,
+) -> list[Any]:
+    """Do a task for all candidates, some at a time, in threads: what takes long in them lets go of Python's lock."""
+    from threadpoolctl import threadpool_limits
+
+    def one(candidate: Candidate) -> Any:
+        done = task(candidate)
+        if watch:
+            watch(1)
+        return done
+
+    with threadpool_limits(1), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(one, candidates))

@@ -1,0 +1,158 @@
+"""What the article concludes about the paths: constant speed, and no slow regions. Tested, not assumed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.tree import DecisionTreeRegressor, export_text
+
+from jaxor.analysis.judgement import bootstrap, held_out
+from jaxor.analysis.rows import Rows
+from jaxor.estimates import Interval
+
+Numbers = NDArray[np.float64]
+
+REGIONS = 8
+CLOSE = 0.01
+"""Exponents of speed are not told apart if they differ by less: rounding of the parameters shows in many runs."""
+
+ONE_EPOCH = 1.0
+"""A region is slow if runs there take longer than the law says by more than this."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How the length of a step depends on the distance to go.
+
+    Attributes
+    ----------
+    exponent : float
+        Of length ~ distance^exponent: 0 is a constant speed, 1 a constant relative rate.
+    interval : Interval
+        95 %, runs resampled.
+    fastest : float
+        Longest step of a run divided by its shortest, median over runs.
+    constant_speed, constant_rate : {"yes", "no"}
+        Whether 0, and whether 1, lies within the interval, give or take `CLOSE`.
+    """
+
+    exponent: float
+    interval: Interval
+    fastest: float
+    constant_speed: str
+    constant_rate: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"interval": self.interval._asdict()}
+
+
+def speed(rows: Rows, goal: NDArray[Any], random_state: int = 0) -> Speed | None:
+    """Test "constant speed" (convergence-time article, "Theoretical Interpretation", 1).
+
+    Parameters
+    ----------
+    rows : Rows
+    goal : (n, P) array
+        What distances are measured to. To the final parameters they are too short by what is left at the end, which makes
+        the exponent of a constant rate less than 1; so an exact minimum is better where it is known.
+    random_state : int
+
+    Returns
+    -------
+    Speed or None
+        None if steps were not recorded one by one.
+    """
+    if not rows.update.shape[1]:
+        return None
+    length = np.linalg.norm(rows.update.astype(np.float64), axis=1)
+    before = np.linalg.norm(rows.state.astype(np.float64) - rows.update - goal, axis=1)
+    moved = (length > 0) & (before > 0)
+    if not moved.any():
+        return None
+    x, y = np.log(before[moved]), np.log(length[moved])
+    _, owner = np.unique(rows.seed[moved], return_inverse=True)
+    sums = np.array([np.bincount(owner, values) for values in (np.ones_like(x), x, y, x * x, x * y)])
+    interval = bootstrap(_slope, sums, random_state)
+    most = np.full(sums.shape[1], -np.inf)
+    least = -most
+    np.maximum.at(most, owner, y)
+    np.minimum.at(least, owner, y)
+    answers = ["yes" if interval.low - CLOSE <= claimed <= interval.high + CLOSE else "no" for claimed in (0, 1)]
+    return Speed(float(_slope(sums.sum(axis=1))), interval, float(np.exp(np.median(most - least))), *answers)
+
+
+def _slope(sums: Numbers) -> Numbers:
+    n, x, y, xx, xy = sums
+    return (xy - x * y / n) / (xx - x**2 / n)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of parameter space: how many runs pass through it, and how much longer they take than the law says."""
+
+    runs: int
+    rows: int
+    excess: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Boxes in which runs take longest and shortest, compared with what a law says.
+
+    Attributes
+    ----------
+    share : float
+        Of the variance of the residuals, explained by the boxes, on runs that did not choose them.
+    regions : tuple of Region
+    rules : str
+        The boxes, as conditions on parameters.
+    slow : {"yes", "no", "undecided"}
+        Whether in some box the excess is surely above one epoch; no if in all it surely is below.
+    """
+
+    share: float
+    regions: tuple[Region, ...]
+    rules: str
+    slow: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        boxes = [asdict(region) | {"interval": region.interval._asdict()} for region in self.regions]
+        return {"share": self.share, "regions": boxes, "rules": self.rules, "slow": self.slow}
+
+
+def regions(rows: Rows, residual: Numbers, names: tuple[str, ...], random_state: int = 0) -> Regions | None:
+    """Test "no slow regions" (convergence-time article, "Theoretical Interpretation", 2 and 3).
+
+    A small tree cuts parameter space where residuals (actual minus forecast) differ most, with half of the runs; the other half says
+    by how much they do. None with fewer than four runs.
+    """
+    if len(np.unique(rows.seed)) < 4:
+        return None
+    judge = held_out(rows.seed, 0.5, random_state)
+    tree = DecisionTreeRegressor(max_leaf_nodes=REGIONS, min_samples_leaf=0.01, random_state=random_state)
+    tree.fit(rows.state[~judge], residual[~judge])
+    leaf = tree.apply(rows.state)[judge]
+    found = [_region(residual[judge][leaf == number], rows.seed[judge][leaf == number]) for number in np.unique(leaf)]
+    if all(region.interval.high < ONE_EPOCH for region in found):
+        slow = "no"
+    else:
+        slow = "yes" if any(region.interval.low > ONE_EPOCH for region in found) else "undecided"
+    share = float(tree.score(rows.state[judge], residual[judge]))
+    rules = export_text(tree, feature_names=list(names), decimals=4)
+    return Regions(share, tuple(sorted(found, key=lambda region: -region.excess)), rules, slow)
+
+
+def _region(residual: Numbers, seed: NDArray[np.int64]) -> Region:
+    runs, owner = np.unique(seed, return_inverse=True)
+    sums = np.array([np.bincount(owner).astype(float), np.bincount(owner, residual)])
+
+    def mean(total: Numbers) -> Numbers:
+        return total[1] / total[0]
+
+    return Region(len(runs), len(residual), float(residual.mean()), bootstrap(mean, sums))

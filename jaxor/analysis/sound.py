@@ -1,0 +1,146 @@
+"""The article's families of regressors as well-posed estimators: scaled, regularised, with choices made on whole runs."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import config_context
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LinearRegression, PoissonRegressor, Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from jaxor.analysis.networks import Network
+
+Numbers = NDArray[np.float64]
+
+LANDMARKS = 500
+"""Rows that stand for all in the kernel of many (Nystroem); with no more rows the kernel is exact."""
+
+_FAR = 8.0
+"""Standard deviations; what lies further out is moved there, so that no power or exponential of an outlier is all that counts."""
+
+
+class Powers(TransformerMixin, BaseEstimator):
+    """Standardised columns and their powers, each on its own as in the article: no cross terms.
+
+    Parameters
+    ----------
+    degree : int
+
+    Examples
+    --------
+    >>> Powers(2).fit_transform([[0.0], [2.0]]).tolist()
+    [[-1.0, 1.0], [1.0, 1.0]]
+    """
+
+    def __init__(self, degree: int = 1) -> None:
+        self.degree = degree
+
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Learn means and standard deviations of (n, F) columns."""
+        self.scaler_ = StandardScaler().fit(X)
+        self.n_features_in_ = self.scaler_.n_features_in_
+        return self
+
+    def transform(self, X: ArrayLike) -> Numbers:
+        """Columns (n, F * degree)."""
+        scaled = np.clip(self.scaler_.transform(np.asarray(X, np.float64)), -_FAR, _FAR)
+        return np.hstack([scaled**power for power in range(1, self.degree + 1)])
+
+
+class LogLinear(RegressorMixin, BaseEstimator):
+    """Least squares for ln(epochs + 1), brought back by Duan's smearing (1983, J. Amer. Statist. Assoc. 78, 605-610).
+
+    Forecasts stay within the range of the training targets.
+
+    Attributes
+    ----------
+    coef_, intercept_ : as of `LinearRegression`
+    smear_ : float
+        Mean of exp(residual).
+
+    Examples
+    --------
+    >>> model = LogLinear().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 7.0])
+    >>> model.predict([[1.0]]).round(6), round(model.smear_, 6)
+    (array([3.]), 1.0)
+    """
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Learn from columns (n, F) and epochs (n,)."""
+        X, target = np.asarray(X, np.float64), np.log1p(np.asarray(y, np.float64))
+        line = LinearRegression().fit(X, target)
+        self.coef_, self.intercept_ = line.coef_, float(line.intercept_)
+        self.range_ = float(target.min()), float(target.max())
+        self.smear_ = float(np.exp(target - self._log(X)).mean())
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X: ArrayLike) -> Numbers:
+        """Epochs (n,)."""
+        return np.exp(self._log(np.asarray(X, np.float64))) * self.smear_ - 1
+
+    def _log(self, X: Numbers) -> Numbers:
+        return np.clip(X @ self.coef_ + self.intercept_, *self.range_)
+
+
+def sound(rows: int, random_state: int = 0) -> dict[str, Any]:
+    """All of them, unfitted, by name; `fit` takes `groups`, the seed of each row, where a choice is made on whole runs.
+
+    Parameters
+    ----------
+    rows : int
+        How many they will be fitted on at least.
+    random_state : int
+    """
+    with config_context(enable_metadata_routing=True):  # `groups` find their way to who asked for them
+        return {
+            "linear": make_pipeline(StandardScaler(), LinearRegression()),
+            "poly_2": make_pipeline(Powers(2), StandardScaler(), _ridge()),
+            "poly_3": make_pipeline(Powers(3), StandardScaler(), _ridge()),
+            "log_linear": make_pipeline(Powers(), LogLinear()),
+            "exponential": make_pipeline(
+                Powers(), PoissonRegressor(alpha=1e-4, solver="newton-cholesky", max_iter=100)
+            ),
+            "kernel_rbf": _kernel(rows, random_state),
+            "kernel_linear": make_pipeline(Powers(), _ridge()),
+            "nn_2layer": _network((32, 16), random_state),
+            "nn_3layer": _network((64, 32, 16), random_state),
+            "random_forest": RandomForestRegressor(
+                100, min_samples_leaf=5, max_features=1 / 3, random_state=random_state, n_jobs=1
+            ),
+            "gradient_boosting": GradientBoostingRegressor(subsample=0.5, random_state=random_state),
+            "hist_boosting": HistGradientBoostingRegressor(
+                max_iter=200, early_stopping=False, random_state=random_state
+            ),
+        }
+
+
+def _grid(estimator: Any, grid: dict[str, Any]) -> GridSearchCV:
+    """Choose by five folds of whole runs."""
+    return GridSearchCV(estimator, grid, cv=GroupKFold(5), scoring="neg_mean_squared_error", error_score="raise")
+
+
+def _ridge() -> GridSearchCV:
+    return _grid(Ridge(), {"alpha": np.logspace(-6, 3, 10)})
+
+
+def _kernel(rows: int, random_state: int) -> GridSearchCV:
+    """Kernel ridge: exact up to `LANDMARKS` rows, beyond by Nystroem's approximation."""
+    landmarks = max(min(LANDMARKS, rows * 4 // 5), 1)
+    steps = make_pipeline(Powers(), Nystroem(n_components=landmarks, random_state=random_state), Ridge())
+    return _grid(steps, {"nystroem__gamma": [0.003, 0.03, 0.3], "ridge__alpha": [1e-6, 1e-4, 1e-2]})
+
+
+def _network(hidden: tuple[int, ...], random_state: int) -> TransformedTargetRegressor:
+    """Scaled in and out; stops when whole runs that it does not learn from get no better."""
+    net = Network(hidden, learning_rate=1e-2, steps=3000, patience=100, validation=0.15, random_state=random_state)
+    pipeline = Pipeline([("powers", Powers()), ("network", net.set_fit_request(groups=True))])
+    return TransformedTargetRegressor(pipeline, transformer=StandardScaler())
