@@ -163,9 +163,7 @@ def kaplan_meier(epochs: ArrayLike, converged: ArrayLike, confidence: float = 0.
     >>> curve.median
     Median(value=7, low=6, high=None)
     """
-    times, event = _checked(epochs, converged)
-    if event.dtype != bool:
-        raise ValueError(f"converged must be true or false for each run, got {event.dtype}")
+    times, event = times_and_events(epochs, converged)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
     from scipy import stats  # takes half a second
@@ -243,6 +241,14 @@ def censoring(run: Run) -> Censoring:
         kaplan_meier=kaplan_meier(epochs, status == Status.CONVERGED),
         incidence=cumulative_incidence(epochs, status),
     )
+
+
+def times_and_events(epochs: ArrayLike, converged: ArrayLike) -> tuple[Epochs, NDArray[np.bool_]]:
+    """Epochs and whether each run converged, as arrays; a ValueError where they are not that, or there are none."""
+    times, event = _checked(epochs, converged)
+    if event.dtype != bool:
+        raise ValueError(f"converged must be true or false for each run, got {event.dtype}")
+    return times, event
 
 
 def _checked(epochs: ArrayLike, outcome: ArrayLike) -> tuple[Epochs, NDArray[Any]]:

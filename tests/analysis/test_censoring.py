@@ -82,7 +82,7 @@ def test_with_one_common_cap_both_estimates_are_the_same(runs: list[tuple[int, b
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 def test_curve_band_and_median_agree_with_lifelines(confidence: float):
-    lifelines = pytest.importorskip("lifelines", reason="the extra survival is not installed")
+    lifelines = pytest.importorskip("lifelines", reason="the extra 'survival' is not installed")
     rng = np.random.default_rng(0)
     for n in (21, 200):
         epochs, converged = rng.geometric(0.02, n), rng.random(n) < 0.7
