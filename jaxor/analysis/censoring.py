@@ -94,12 +94,16 @@ class Censoring:
         As if every censored run would have gone on like those then still in training.
     incidence : Incidence
         As if stalled and diverged runs never converge; only the epoch cap leaves a run open.
+    stopped_short : int
+        Stalled runs that ended with accuracy 1. They are not at a plateau where a run is stuck: without the patience,
+        which a loss that swings as with Adam uses up, they may have converged.
     """
 
     runs: int
     ended: dict[Status, Ended]
     kaplan_meier: Curve
     incidence: Incidence
+    stopped_short: int
 
     @property
     def censored(self) -> int:
@@ -117,16 +121,23 @@ class Censoring:
         if not stalled + diverged:
             cap = int(self.incidence.times[-1])
             return f"The {capped:,} censored runs all reached the epoch cap of {cap:,}, so both curves say the same."
-        return (
+        note = (
             f"Kaplan-Meier takes the {stalled:,} stalled and {diverged:,} diverged runs as if they would have gone on "
-            "like those still in training. They would not: in the share of all runs they never converge."
+            "like those still in training, the share of all runs as if they would never converge. The second is so "
+            "at a plateau"
         )
+        if self.stopped_short:
+            note += (
+                f", but {self.stopped_short:,} stalled runs ended with accuracy 1: the patience may have cut them off"
+            )
+        return f"{note}."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain tables for JSON; what was not reached is None."""
         return {
             "runs": self.runs,
             "censored": self.censored,
+            "stopped_short": self.stopped_short,
             "ended": {status.name.lower(): asdict(ended.share) | _plain(ended) for status, ended in self.ended.items()},
             "kaplan_meier": _table(self.kaplan_meier),
             "incidence": _table(self.incidence),
@@ -138,7 +149,7 @@ def kaplan_meier(epochs: ArrayLike, converged: ArrayLike, confidence: float = 0.
     """Kaplan-Meier's curve with a log-log band (Kaplan and Meier 1958, J. Amer. Statist. Assoc. 53, 457-481).
 
     It presumes that a censored run would have gone on like those that were still in training when it ended. That
-    holds for runs cut off at an epoch cap, not for runs that stalled or diverged; see `cumulative_incidence`.
+    may hold for runs cut off at an epoch cap, but not for those at a plateau or diverged; see `cumulative_incidence`.
 
     Parameters
     ----------
@@ -240,6 +251,7 @@ def censoring(run: Run) -> Censoring:
         ended={one: Ended(Share.of(len(group), len(epochs)), quantiles(group)) for one, group in groups.items()},
         kaplan_meier=kaplan_meier(epochs, status == Status.CONVERGED),
         incidence=cumulative_incidence(epochs, status),
+        stopped_short=int(np.count_nonzero((status == Status.STALLED) & (run.final_accuracy == 1))),
     )
 
 

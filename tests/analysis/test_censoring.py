@@ -30,10 +30,12 @@ class Runs:
 
     epochs: Any
     status: Any
+    final_accuracy: Any
 
 
-def censored(epochs: Any, status: Any) -> Censoring:
-    run: Any = Runs(np.asarray(epochs, np.int32), np.asarray(status, np.int8))
+def censored(epochs: Any, status: Any, accuracy: Any = 0.75) -> Censoring:
+    ended = np.asarray(status, np.int8)
+    run: Any = Runs(np.asarray(epochs, np.int32), ended, np.broadcast_to(accuracy, ended.shape))
     return censoring(run)
 
 
@@ -143,6 +145,14 @@ def test_the_mean_of_the_converged_is_too_short_where_the_median_is_not():
     assert low is not None and value is not None and high is not None
     assert low <= 250 <= high and high - low < 15
     assert epochs[converged].mean() < 240
+
+
+def test_stalled_runs_that_had_succeeded_are_told_apart():
+    # Two of three stalled runs ended with accuracy 1, and so did the one that the cap cut off.
+    found = censored([10, 20, 30, 40, 50], [CONVERGED, STALLED, STALLED, STALLED, CAP], [1, 1, 1, 0.75, 1])
+    assert found.stopped_short == found.to_dict()["stopped_short"] == 2
+    assert "2 stalled runs ended with accuracy 1" in found.note
+    assert "accuracy" not in censored([10, 20], [CONVERGED, STALLED]).note
 
 
 def test_each_status_has_its_share_and_its_epochs():
