@@ -30,7 +30,11 @@ KERNEL_ROWS = 5_000
 LINEAR_NUMBERS = 5_000_000
 """Rows times columns that least squares learns from at most."""
 
-_CHEAP = ("linear", "log_linear")
+CHEAP = ("linear", "log_linear")
+"""Least squares."""
+
+COUNTED = (*CHEAP, "poly_2", "poly_3", "exponential", "kernel_linear")
+"""Sound models with a number of parameters that an information criterion can count."""
 
 
 def candidates(
@@ -73,7 +77,7 @@ def _published(design: Design, _: Any, random_state: int) -> Iterator[Candidate]
 
 def _sound(design: Design, _: Any, random_state: int) -> Iterator[Candidate]:
     for name, estimator in sound(min(len(design), 1000), random_state).items():
-        yield Candidate(name, "sound", estimator, design.base, linear_rows(design.base) if name in _CHEAP else ROWS)
+        yield Candidate(name, "sound", estimator, design.base, linear_rows(design.base) if name in CHEAP else ROWS)
 
 
 def _causal(design: Design, _: Any, random_state: int) -> Iterator[Candidate]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxor.analysis.candidates import FACES, ablations, candidates
+from jaxor.analysis.candidates import CHEAP, COUNTED, FACES, ablations, candidates
 from jaxor.analysis.censoring import Censoring, censoring
 from jaxor.analysis.conformal import Conformal
 from jaxor.analysis.design import Column, Design
@@ -48,7 +48,7 @@ class Settings:
     held_out : float
         Share of the runs that no model learns from until it is judged; 0 for none.
     fold_rows : int
-        Rows that costly models learn from at most within a fold; `ROWS` of `jaxor.analysis.candidates` for the final fit.
+        Rows that costly models learn from at most within a fold, by default as many as the article had in all; `ROWS` of `jaxor.analysis.candidates` for the final fit.
     full : bool
         Lift all limits of rows.
     level : float
@@ -62,7 +62,7 @@ class Settings:
     faces: tuple[str, ...] = FACES
     folds: int = 10
     held_out: float = 0.2
-    fold_rows: int = 4_000
+    fold_rows: int = 3_345
     full: bool = False
     level: float = 0.9
     random_state: int = 0
@@ -388,17 +388,16 @@ class _Judge:
     def _within_folds(self, candidate: Candidate) -> Candidate:
         """The candidate with what it may learn from in a fold."""
         limit = candidate.limit
-        cheap = limit is None or candidate.face == "law" or candidate.name in ("linear", "log_linear")
-        if cheap and candidate.face != "published":
+        if limit is None or (candidate.face == "sound" and candidate.name in CHEAP):
             return candidate
-        return candidate if limit is None else replace(candidate, limit=min(limit, self.settings.fold_rows))
+        return replace(candidate, limit=min(limit, self.settings.fold_rows))
 
     def _aic(self, candidate: Candidate) -> float | None:
         """n ln(mean squared error) + 2 k on one row a run, or None for models without a number of parameters.
 
         Rows of one run are not independent, so on all rows the criterion would mean nothing.
         """
-        if candidate.face == "published":
+        if candidate.face != "law" and (candidate.face, candidate.name) not in [("sound", name) for name in COUNTED]:
             return None
         index = self.inside[self.one_each]
         estimator, some = fitted(replace(candidate, limit=None), self.design, index, self.settings.random_state)

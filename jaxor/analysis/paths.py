@@ -16,6 +16,9 @@ from jaxor.estimates import Interval
 Numbers = NDArray[np.float64]
 
 REGIONS = 8
+FEW = 10
+"""Runs; of fewer nothing is concluded."""
+
 CLOSE = 0.01
 """Exponents of speed are not told apart if they differ by less: rounding of the parameters shows in many runs."""
 
@@ -92,12 +95,15 @@ def _slope(sums: Numbers) -> Numbers:
 
 @dataclass(frozen=True)
 class Region:
-    """A box of parameter space: how many runs pass through it, and how much longer they take than the law says."""
+    """A box of parameter space: how many runs pass through it, and how much longer they take than the law says.
+
+    The interval is None with fewer than `FEW` runs.
+    """
 
     runs: int
     rows: int
     excess: float
-    interval: Interval
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class Regions:
     rules : str
         The boxes, as conditions on parameters.
     slow : {"yes", "no", "undecided"}
-        Whether in some box the excess is surely above one epoch; no if in all it surely is below.
+        Whether in some box the excess is surely above one epoch; no if in all with `FEW` runs it surely is below.
     """
 
     share: float
@@ -122,7 +128,7 @@ class Regions:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        boxes = [asdict(region) | {"interval": region.interval._asdict()} for region in self.regions]
+        boxes = [asdict(region) | {"interval": region.interval and region.interval._asdict()} for region in self.regions]
         return {"share": self.share, "regions": boxes, "rules": self.rules, "slow": self.slow}
 
 
@@ -139,10 +145,11 @@ def regions(rows: Rows, residual: Numbers, names: tuple[str, ...], random_state:
     tree.fit(rows.state[~judge], residual[~judge])
     leaf = tree.apply(rows.state)[judge]
     found = [_region(residual[judge][leaf == number], rows.seed[judge][leaf == number]) for number in np.unique(leaf)]
-    if all(region.interval.high < ONE_EPOCH for region in found):
-        slow = "no"
+    intervals = [region.interval for region in found if region.interval]
+    if any(interval.low > ONE_EPOCH for interval in intervals):
+        slow = "yes"
     else:
-        slow = "yes" if any(region.interval.low > ONE_EPOCH for region in found) else "undecided"
+        slow = "no" if intervals and all(interval.high < ONE_EPOCH for interval in intervals) else "undecided"
     share = float(tree.score(rows.state[judge], residual[judge]))
     rules = export_text(tree, feature_names=list(names), decimals=4)
     return Regions(share, tuple(sorted(found, key=lambda region: -region.excess)), rules, slow)
@@ -150,9 +157,10 @@ def regions(rows: Rows, residual: Numbers, names: tuple[str, ...], random_state:
 
 def _region(residual: Numbers, seed: NDArray[np.int64]) -> Region:
     runs, owner = np.unique(seed, return_inverse=True)
-    sums = np.array([np.bincount(owner).astype(float), np.bincount(owner, residual)])
+    sums = np.array([np.bincount(owner).astype(np.float64), np.bincount(owner, residual)])
 
     def mean(total: Numbers) -> Numbers:
         return total[1] / total[0]
 
-    return Region(len(runs), len(residual), float(residual.mean()), bootstrap(mean, sums))
+    interval = bootstrap(mean, sums) if len(runs) >= FEW else None
+    return Region(len(runs), len(residual), float(residual.mean()), interval)

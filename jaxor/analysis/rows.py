@@ -17,7 +17,7 @@ from jaxor.store.errors import TraceNotStored
 from jaxor.store.run import Run
 
 Reference = Literal["final", "exact"]
-Which = Literal["converged", "successful"]
+Which = Literal["converged", "successful", "all"]
 
 WINDOW = 10
 """Recorded losses over which the decline of the loss is fitted."""
@@ -89,8 +89,9 @@ def rows_of(
         Distances are to the run's final parameters, or to the nearest exact minimum where that is known.
     initial : bool
         The state before the first step is a row too.
-    which : {"converged", "successful"}
-        Runs that converged, or those with accuracy 1 at their end however they stopped (the article's code).
+    which : {"converged", "successful", "all"}
+        Runs that converged, or those with accuracy 1 at their end however they stopped (the article's code), or all: then
+        `remaining` is NaN for those that did not converge.
     max_numbers : int or None
         About so many numbers are kept at most; of more runs an evenly spaced part is used. None: no limit.
 
@@ -121,6 +122,8 @@ def rows_of(
     chosen = _chosen(run, which, max_numbers)
     parts = [_rows(block, run, reference, initial) for block in _blocks(run, chosen)]
     whole = Rows(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Rows)})
+    if which == "all":
+        whole.remaining[~np.isin(whole.seed, run.seeds[run.status == Status.CONVERGED])] = np.nan
     if not len(whole):
         raise NoRows("no run took more than one recorded step; record more steps or choose a smaller learning rate")
     return whole
@@ -128,7 +131,8 @@ def rows_of(
 
 def _chosen(run: Run, which: Which, max_numbers: int | None) -> NDArray[np.bool_]:
     """Which runs to use."""
-    ended = run.status == Status.CONVERGED if which == "converged" else run.final_accuracy == 1
+    kinds = {"converged": run.status == Status.CONVERGED, "successful": run.final_accuracy == 1}
+    ended = kinds.get(which, np.ones(len(run), bool))
     if not ended.any():
         names = ", ".join(
             f"{count:,} {status.name.lower()}"

@@ -62,11 +62,37 @@ def export_run(run_dir: str | Path, target: str | Path, table: str | None = None
     0,converged,...
     """
     target = Path(target).absolute()
-    if target.suffix not in _SUFFIXES:
-        raise ValueError(f"the file must end in .nc, .parquet or .csv, got {target.name}")
+    _check_new(target, _SUFFIXES)
+    _put(target, _writer(RunDirectory.open(run_dir), target.suffix, table))
+
+
+def export_table(table: Table, target: str | Path) -> None:
+    """Write a table into a new file that ends in ``.parquet`` or ``.csv``; the errors are those of `export_run`.
+
+    Parameters
+    ----------
+    table : Table
+    target : str or Path
+    """
+    target = Path(target).absolute()
+    check_new_table(target)
+    write = _table_writer(target.suffix)
+    _put(target, lambda file: write(file, table))
+
+
+def check_new_table(target: str | Path) -> None:
+    """Raise what `export_table` would about the name alone, before the work for it is done."""
+    _check_new(Path(target).absolute(), _SUFFIXES[1:])
+
+
+def _check_new(target: Path, suffixes: tuple[str, ...]) -> None:
+    if target.suffix not in suffixes:
+        raise ValueError(f"the file must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}, got {target.name}")
     if target.exists():
         raise StoreError(f"{target} exists already; remove it or choose another name")
-    write = _writer(RunDirectory.open(run_dir), target.suffix, table)
+
+
+def _put(target: Path, write: Writer) -> None:
     try:
         with atomic.replacing(target) as file:
             write(file)

@@ -1,0 +1,317 @@
+"""Fits as text for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from jaxor.analysis.censoring import Censoring, Median
+from jaxor.analysis.fit import Fit, Judged, Score
+from jaxor.analysis.paths import Regions, Speed
+from jaxor.analysis.predict import Prediction
+from jaxor.engine.status import Status
+from jaxor.estimates import Interval
+from jaxor.report.tables import columns, count, fields, percent
+
+_FACES = {
+    "law": "laws",
+    "published": "as published: the article's own procedure",
+    "sound": "sound: well-posed estimators of the same families",
+    "causal": "causal: no final parameters",
+}
+
+
+def fit_text(fit: Fit) -> str:
+    """What `jaxor fit` says."""
+    parts = [
+        _head(fit),
+        _title("Models of the epochs that remain", _models(fit.models)),
+        *([_title("Verdicts", _verdicts(fit))] if fit.verdicts else []),
+        _title("Least squares by family of features", _ablations(fit)),
+        *([_title("What the sound forest looks at", _importances(fit))] if fit.importances else []),
+        _title("The law", _laws(fit)),
+        *([_title("Regions of parameter space", _regions(fit.regions))] if fit.regions else []),
+        _title("Epochs until convergence, censored runs included", _censoring(fit.censoring)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _title(title: str, text: str) -> str:
+    return f"{title}\n{'-' * len(title)}\n{text}"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100)
+
+
+def _head(fit: Fit) -> str:
+    rows, settings = fit.rows, fit.settings
+    runs, out = len(np.unique(rows.seed)), len(np.unique(rows.seed[fit.held_out]))
+    which = "converged" if settings.which == "converged" else "reached accuracy 1"
+    goal = {
+        "final": "the run's final parameters, which are known only afterwards",
+        "exact": "the nearest exact minimum, which is known without training",
+    }
+    limits = "no limits" if settings.full else (
+        f"at most {max((m.rows for m in fit.models), default=0):,} rows of whole runs, costly models in a fold "
+        f"{settings.fold_rows:,}; all rows are forecast"
+    )  # fmt: skip
+    spread = fit.range_of_distance
+    warning = "; below 10, where a line and a logarithm are hard to tell apart in first rows" if spread < 10 else ""
+    return fields(
+        [
+            ("experiment", fit.run.manifest.experiment["name"]),
+            (
+                "runs",
+                f"{runs:,} that {which} of {count(len(fit.run), 'run')}; {out:,} of them held out, drawn at random",
+            ),
+            (
+                "rows",
+                f"{len(rows):,}: every recorded state of a run but the last"
+                + ", and the initial one" * settings.initial,
+            ),
+            ("distances", f"to {goal[settings.reference]}"),
+            ("range", f"largest first distance {spread:,.3g} times the smallest{warning}"),
+            ("learned", f"from {limits}"),
+            ("intervals", "95 %, whole runs resampled; folds and held-out runs never share a run unless said"),
+        ]
+    )
+
+
+def _models(models: Iterable[Judged]) -> str:
+    heads = [
+        ("", "", "in-sample", f"folds by", "folds by run", "", "", "held-out", "", ""),
+        ("", "rows", "R2", "row: R2", "R2", "95 %", "MAE", "R2", "MAE", "dAIC"),
+    ]
+    lines: list[Sequence[str]] = [*heads]
+    face = None
+    for model in models:
+        if model.candidate.face != face:
+            face = model.candidate.face
+            lines.append((_FACES[face] + ":", *[""] * 9))
+        lines.append(_model(model))
+    # Names of faces are long and alone on their lines: they must not widen the first column.
+    width = max(len(line[0]) for line in lines if any(line[1:]))
+    table = columns([(line[0][:width], *line[1:]) for line in lines], "<>>>><>>>>").splitlines()
+    shown = [line[0] if line[0].endswith(":") else text for line, text in zip(lines, table, strict=True)]
+    notes = (
+        "* looks only at what is known while a run is under way; all others take the final parameters. MAE in epochs. "
+        "Folds by row put rows of one run on both sides, as in the article, and are no measure of new runs. "
+        "dAIC: to the best, on one row a run, of models whose numbers can be counted."
+    )
+    return "\n".join([*shown, "", _wrapped(notes)])
+
+
+def _model(model: Judged) -> tuple[str, ...]:
+    held = model.held_out
+    return (
+        f"  {model.candidate.name}{' *' if model.causal else ''}",
+        f"{model.rows:,}", _r2(model.in_sample), _r2(model.by_rows), _r2(model.grouped.r2),
+        _interval(model.grouped.r2_interval), _epochs(model.grouped.mae), *_held(held),
+        "" if model.delta_aic is None else f"{model.delta_aic:,.0f}",
+    )  # fmt: skip
+
+
+def _held(held: Score | None) -> tuple[str, str]:
+    return ("-", "-") if held is None else (_r2(held.r2), _epochs(held.mae))
+
+
+def _r2(value: float) -> str:
+    """Four digits, fewer if it is far below 0."""
+    return f"{value:.4f}" if value > -10 else f"{value:,.0f}"
+
+
+def _interval(interval: Interval) -> str:
+    return f"{_r2(interval.low)} to {_r2(interval.high)}"
+
+
+def _epochs(value: float) -> str:
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _verdicts(fit: Fit) -> str:
+    rows = [("", "MAE", "95 %", "")]
+    rows += [
+        (v.claim, f"{v.difference:+.3g}", f"{v.interval.low:+.3g} to {v.interval.high:+.3g}", v.answer)
+        for v in fit.verdicts
+    ]
+    note = "MAE: of the first less that of the second model, paired by run, in epochs."
+    return f"{columns(rows, '<><<')}\n\n{_wrapped(note)}"
+
+
+def _ablations(fit: Fit) -> str:
+    rows = [("columns", "", "in-sample R2", "folds by run: R2", "95 %")]
+    rows += [(a.name, str(a.columns), _r2(a.in_sample), _r2(a.r2), _interval(a.interval)) for a in fit.ablations]
+    return columns(rows, "<>>><")
+
+
+def _importances(fit: Fit) -> str:
+    rows = [("column", "R2 lost when shuffled")]
+    rows += [(one.name, f"{one.mean:.4f} +- {one.std:.4f}") for one in fit.importances[:8]]
+    return columns(rows, "<<")
+
+
+def _laws(fit: Fit) -> str:
+    slopes, lines = fit.slopes, []
+    rows = [("ln(distance to the end)", f"{slopes.log_distance:.4f}", "")]
+    rows.append(("ln(1 + that / shift)", f"{slopes.log_shifted:.4f}", f"shift {slopes.shift:.3g}"))
+    if slopes.log_to_minimum is not None:
+        rows.append(("ln(distance to the exact minimum)", f"{slopes.log_to_minimum:.4f}", ""))
+    if slopes.theory is not None:
+        rows.append(("theory: 1 / ln(1 / (1 - 2 eta))", f"{slopes.theory:.4f}", ""))
+    lines.append(columns([("epochs per e-fold of", "slope", ""), *rows], "<><"))
+    if slopes.theory is not None:
+        lines.append(
+            _wrapped(
+                "The slope on the plain logarithm of the distance to the end is too small: that distance lacks what is left "
+                "at the end, so it falls faster than geometrically in the last epochs, which stretches its logarithm."
+            )
+        )
+    if fit.speed is not None:
+        lines.append(_speed(fit.speed))
+    return "\n\n".join(lines)
+
+
+def _speed(speed: Speed) -> str:
+    low, high = speed.interval
+    return _wrapped(
+        f"Step length ~ distance^{speed.exponent:.3f} ({low:.3f} to {high:.3f}), where 0 is a constant speed and 1 a constant "
+        f"relative rate. Constant speed: {speed.constant_speed}. Constant rate: {speed.constant_rate}. In the median run the "
+        f"longest step is {speed.fastest:,.3g} times the shortest."
+    )
+
+
+def _regions(regions: Regions) -> str:
+    rows = [("runs", "rows", "longer than the law by", "95 %")]
+    rows += [
+        (f"{r.runs:,}", f"{r.rows:,}", f"{r.excess:+.3g} epochs", f"{r.interval.low:+.3g} to {r.interval.high:+.3g}")
+        if r.interval
+        else (f"{r.runs:,}", f"{r.rows:,}", f"{r.excess:+.3g} epochs", "too few runs")
+        for r in regions.regions
+    ]
+    note = (
+        "A tree cut parameter space with half of the runs where they differ most from the law; the figures are of the "
+        f"other half. It explains {percent(max(regions.share, 0.0), 1000)} of what the law leaves. "
+        f"Some region surely slower by more than an epoch: {regions.slow}."
+    )
+    return f"{columns(rows, '>>>>')}\n\n{_wrapped(note)}"
+
+
+def _censoring(found: Censoring) -> str:
+    rows = [("", "runs", "", "epochs: median", "max")]
+    for status in Status:
+        ended = found.ended[status]
+        median, most = ("-", "-") if ended.epochs is None else (f"{ended.epochs.q50:,.0f}", f"{ended.epochs.max:,.0f}")
+        name = status.name.lower().replace("_", " ")
+        rows.append((name, f"{ended.share.count:,}", percent(ended.share.share or 0.0, found.runs), median, most))
+    medians = [
+        ("Kaplan-Meier's median", _median(found.kaplan_meier.median)),
+        ("half of all runs have converged by", _median(found.incidence.median)),
+    ]
+    return "\n\n".join([columns(rows, "<>>>>"), columns(medians, "<<"), _wrapped(found.note)])
+
+
+def _median(median: Median) -> str:
+    if median.value is None:
+        return "not reached" + (f" (95 % interval from {median.low:,})" if median.low is not None else "")
+    low, high = (str(end) if end is not None else "never" for end in (median.low, median.high))
+    return f"epoch {median.value:,} (95 %: {low} to {high})"
+
+
+def sweep_text(fits: Sequence[Fit]) -> str:
+    """What `jaxor fit` says of several simulations: the slope of the law in each."""
+    changed = list(_differences([fit.run.manifest.experiment for fit in fits]))
+    heads = (
+        *changed,
+        "runs",
+        "converged",
+        "rows",
+        "slope: ln",
+        "ln(1 + d/c)",
+        "to minimum",
+        "theory",
+        "R2 line",
+        "R2 law",
+    )
+    rows = [heads]
+    for fit in fits:
+        experiment, s = _flat(fit.run.manifest.experiment), fit.slopes
+        r2 = {m.candidate.name: m.grouped.r2 for m in fit.models if m.candidate.face == "law"}
+        rows.append(
+            (
+                *(str(experiment.get(key, "-")) for key in changed),
+                f"{len(fit.run):,}", percent(1 - fit.censoring.censored / len(fit.run), len(fit.run)), f"{len(fit.rows):,}",
+                f"{s.log_distance:.4g}", f"{s.log_shifted:.4g}", _maybe(s.log_to_minimum), _maybe(s.theory),
+                _r2(r2["distance"]), _r2(r2["log_shifted"]),
+            )
+        )  # fmt: skip
+    note = (
+        "Slopes are epochs per e-fold of distance: on the logarithm of the distance d to the end, on ln(1 + d/c) with the shift c "
+        "fitted, and on that of the distance to the exact minimum. R2 by folds cut between runs: epochs linear in d, and by the "
+        "shifted logarithm. Where not all runs converged, the others are censored and not in the rows."
+    )
+    return f"{columns(rows, '<' * len(changed) + '>' * 9)}\n\n{_wrapped(note)}"
+
+
+def _maybe(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _differences(experiments: Sequence[dict]) -> Iterator[str]:
+    """Keys in which they differ."""
+    flat = [_flat(experiment) for experiment in experiments]
+    for key in dict.fromkeys(key for table in flat for key in table):
+        if len({str(table.get(key)) for table in flat}) > 1:
+            yield key
+
+
+def _flat(table: dict, head: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{head}{key}.") if isinstance(value, dict) else {f"{head}{key}": value}
+    return found
+
+
+def prediction_text(prediction: Prediction, identity: str) -> str:
+    """What `jaxor predict` says."""
+    model, rows = prediction.model, prediction.rows
+    sees = "what is known while a run is under way" if model.causal else "the final parameters"
+    info = [
+        ("model", f"{model.face}/{model.name}, which looks at {sees}"),
+        ("rows", f"{len(rows):,} of {count(len(np.unique(rows.seed)), 'run')}"),
+    ]
+    if model.identity != identity:
+        info.append(("note", "the model was learned from another simulation than this one"))
+    errors = prediction.errors
+    if errors is not None and prediction.coverage is not None:
+        level = model.conformal.level
+        info.append(
+            (
+                "R2",
+                f"{_r2(errors.r2())} ({_interval(errors.r2_interval())}) over the rows of {len(errors.runs):,} converged runs",
+            )
+        )
+        info.append(("MAE", f"{_epochs(errors.mae())} epochs"))
+        info.append(
+            (
+                "coverage",
+                f"{percent(prediction.coverage, 1000)} of a run's rows within their intervals of {percent(level, 1000)}",
+            )
+        )
+    first = np.unique(rows.seed, return_index=True)[1][:10]
+    table = [("seed", "after step", "forecast", f"{percent(model.conformal.level, 100)} interval", "came")]
+    for place in first:
+        came = rows.remaining[place]
+        ends = f"{_epochs(prediction.low[place])} to {_epochs(prediction.high[place])}"
+        table.append(
+            (
+                str(rows.seed[place]),
+                str(rows.step[place]),
+                _epochs(prediction.epochs[place]),
+                ends,
+                f"{came:g}" if np.isfinite(came) else "did not converge",
+            )
+        )
+    return f"{fields(info)}\n\n{columns(table, '>>>>>')}"

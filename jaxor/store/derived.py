@@ -1,0 +1,49 @@
+"""What is learned from runs, kept beside them in `derived/`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from jaxor.store import atomic
+from jaxor.store.errors import StoreError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def derived(run_dir: str | Path, kind: str, name: str) -> Path:
+    """Where something derived from a run directory is: `derived/<kind>/<name>`.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+    kind : str
+        Such as ``fits``.
+    name : str
+        Letters, digits, ``.``, ``_`` and ``-``, at most 64.
+
+    Raises
+    ------
+    ValueError
+        Another name.
+    StoreError
+        The directory for it is a link.
+
+    Examples
+    --------
+    >>> derived("outputs/a", "fits", "default").as_posix()
+    'outputs/a/derived/fits/default'
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a name has letters, digits, '.', '_' and '-', at most 64, got {name!r:.80}")
+    folder = Path(run_dir) / "derived" / kind
+    for path in (folder.parent, folder):
+        if path.is_symlink():
+            raise StoreError(f"{path} is a link, which a run directory must not hold; remove it")
+    return folder / name
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a derived file as a whole or not at all, in place of an older one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write(path, data)
