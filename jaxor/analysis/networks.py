@@ -247,9 +247,7 @@ class Network(RegressorMixin, BaseEstimator):
         layers = jax.tree.map(np.asarray, end.layers if held_out is None else end.best)
         if not all(np.isfinite(array).all() for layer in layers for array in layer):
             largest = " and ".join(f"{name} up to {np.abs(array).max():.3g}" for name, array in rows._asdict().items())
-            raise ValueError(
-                f"training diverged: no finite parameters after {self.steps_} steps; {largest}: scale them"
-            )
+            raise ValueError(f"training diverged within {self.steps_} steps, with {largest}: scale them first")
         self.coefs_, self.intercepts_ = map(list, zip(*layers, strict=True))
         return self
 

@@ -187,10 +187,9 @@ def _squared_distances(some: NDArray[np.float32], others: NDArray[np.float32]) -
 
 def _gamma(rows: NDArray[np.float32]) -> float:
     squares = _squared_distances(rows, rows)
+    np.fill_diagonal(squares, 0)  # rounding would count some rows as other than themselves
     squares = squares[squares > 0]
     if not squares.size:
-        raise ValueError(
-            f"the RBF kernel is as wide as the median distance between rows, and all {len(rows)} are equal"
-        )
+        raise ValueError(f"an RBF kernel as wide as rows are apart needs rows that differ; all {len(rows)} are equal")
     # torch takes the lower of two medians.
     return 0.5 / float(np.quantile(squares, 0.5, method="lower", overwrite_input=True))
