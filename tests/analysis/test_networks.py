@@ -107,7 +107,9 @@ def test_first_parameters_are_uniform_within_torchs_bounds():
 @pytest.mark.parametrize("steps", [1, 50])
 def test_steps_are_those_of_adam(options, steps):
     network = Network(**options, steps=steps).fit(X, Y)
-    assert_layers(network, adam_steps(network, steps).layers[steps], atol=2e-6 if steps == 1 else 2e-5)
+    expected = adam_steps(network, steps).layers[steps]
+    assert_layers(network, expected, atol=2e-6 if steps == 1 else 2e-5)
+    assert_allclose(np.mean((network.predict(X) - Y) ** 2), loss_and_gradient(expected, X, Y)[0], rtol=1e-5)
     assert network.steps_ == steps
 
 
