@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import lu_factor, lu_solve
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
@@ -159,7 +160,8 @@ class SinglePrecisionKernelRidge(RegressorMixin, BaseEstimator):
             raise ValueError(f"kernel must be 'rbf' or 'linear', got {self.kernel!r}")
         system = self._similarity(self.rows_)
         system.flat[:: len(system) + 1] += np.float32(self.ridge)
-        self.dual_coef_ = np.linalg.solve(system, targets)
+        # numpy.linalg.solve would solve in float64.
+        self.dual_coef_ = lu_solve(lu_factor(system, overwrite_a=True), targets)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float32]:
