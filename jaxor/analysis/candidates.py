@@ -33,9 +33,6 @@ LINEAR_NUMBERS = 5_000_000
 CHEAP = ("linear", "log_linear")
 """Least squares."""
 
-COUNTED = (*CHEAP, "poly_2", "poly_3", "exponential", "kernel_linear")
-"""Sound models with a number of parameters that an information criterion can count."""
-
 
 def candidates(
     design: Design,

@@ -58,6 +58,8 @@ class Conformal:
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level}")
         predicted, error = np.asarray(predicted, np.float64), np.abs(np.subtract(actual, predicted, dtype=np.float64))
+        if not np.isfinite(predicted).all():
+            return cls(level, (), (float("inf"),))
         runs, owner = np.unique(groups, return_inverse=True)
         bins = int(np.clip(len(runs) // RUNS_PER_BIN, 1, MOST_BINS))
         edges = np.unique(np.quantile(predicted, np.arange(1, bins) / bins))

@@ -1,28 +1,28 @@
-"""What determines convergence time: every model fitted to the rows of a simulation, and judged on runs it has not seen."""
+"""What determines convergence time: models fitted to the rows of a simulation and judged on runs they have not seen."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxor.analysis.candidates import CHEAP, COUNTED, FACES, ablations, candidates
+from jaxor.analysis.candidates import FACES, ROWS, ablations, candidates
 from jaxor.analysis.censoring import Censoring, censoring
-from jaxor.analysis.conformal import Conformal
 from jaxor.analysis.design import Column, Design
-from jaxor.analysis.judgement import (
-    Candidate, Errors, Index, fitted, forecast, group_folds, held_out, out_of_fold, row_folds, verdict, whole_runs,
-)  # fmt: skip
 from jaxor.analysis.exact import exact_law, has_exact_minimum, nearest_minimum
+from jaxor.analysis.judge import Ablation, Judge, Judged, with_delta_aic
+from jaxor.analysis.judgement import Candidate, forecast, held_out, verdict, whole_runs
 from jaxor.analysis.laws import LogLaw, ShiftedLogLaw
 from jaxor.analysis.moments import moments
 from jaxor.analysis.paths import Regions, Speed, regions, speed
 from jaxor.analysis.rows import NoRows, Reference, Rows, Which, rows_of
+from jaxor.analysis.survival import SurvivalModels, survival_models
+from jaxor.engine.status import Status
 from jaxor.estimates import Interval
 from jaxor.store.run import Run
 
@@ -80,79 +80,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Score:
-    """On runs that a model has not seen: over all their rows, with 95 % intervals from resampling runs."""
-
-    r2: float
-    r2_interval: Interval
-    mae: float
-    mae_interval: Interval
-
-    @classmethod
-    def of(cls, errors: Errors, random_state: int) -> Score:
-        """Score of forecasts."""
-        return cls(errors.r2(), errors.r2_interval(random_state), errors.mae(), errors.mae_interval(random_state))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "r2": self.r2, "r2_interval": self.r2_interval._asdict(),
-            "mae": self.mae, "mae_interval": self.mae_interval._asdict(),
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A fitted model and how good it is.
-
-    Attributes
-    ----------
-    candidate : Candidate
-    estimator : fitted regressor
-    causal : bool
-        It looks at nothing that is not known while the run is under way.
-    rows, fold_rows : int
-        That it learned from, and in each fold at most.
-    in_sample, by_rows : float
-        R2 on the rows it learned from; and by folds cut between rows, as the article claims.
-    grouped : Score
-        By folds cut between runs.
-    held_out : Score or None
-    delta_aic : float or None
-        To the best of the models that can be counted, on one row a run.
-    errors : Errors
-        Of the forecasts behind `grouped`.
-    predicted : (n,) float64
-        Those forecasts, of all rows that are not held out.
-    """
-
-    candidate: Candidate
-    estimator: Any
-    causal: bool
-    rows: int
-    fold_rows: int
-    in_sample: float
-    by_rows: float
-    grouped: Score
-    held_out: Score | None
-    delta_aic: float | None
-    errors: Errors = field(repr=False)
-    predicted: Numbers = field(repr=False)
-    conformal: Conformal = field(repr=False)
-    coverage: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        c = self.candidate
-        return {
-            "name": c.name, "face": c.face, "columns": list(c.columns), "causal": self.causal, "rows": self.rows,
-            "fold_rows": self.fold_rows, "in_sample_r2": self.in_sample, "by_rows_r2": self.by_rows,
-            "grouped": self.grouped.to_dict(), "held_out": self.held_out and self.held_out.to_dict(),
-            "delta_aic": self.delta_aic, "conformal": self.conformal.to_dict(), "coverage": self.coverage,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
 class Verdict:
     """Whether one model forecasts unseen runs better than another.
 
@@ -174,21 +101,6 @@ class Verdict:
     difference: float
     interval: Interval
     answer: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self) | {"interval": self.interval._asdict()}
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """Least squares with some of the columns: R2 by folds cut between runs, with a 95 % interval."""
-
-    name: str
-    columns: int
-    r2: float
-    interval: Interval
-    in_sample: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -225,7 +137,7 @@ class Slopes:
 
 @dataclass(frozen=True)
 class Fit:
-    """What was learned from a simulation; see `fit_run`."""
+    """What was learned from a simulation; see `fit_run`. In place of survival models there may be why there are none."""
 
     run: Run
     settings: Settings
@@ -240,6 +152,7 @@ class Fit:
     speed: Speed | None
     regions: Regions | None
     censoring: Censoring
+    survival: SurvivalModels | str
 
     def model(self, name: str, face: str | None = None) -> Judged:
         """One of the models.
@@ -306,15 +219,18 @@ def fit_run(
     models = candidates(
         design, experiment, faces=settings.faces, random_state=settings.random_state, full=settings.full
     )
-    judge = _Judge(design, settings, np.flatnonzero(~out), np.flatnonzero(out))
+    judge = Judge(
+        design, out, folds=settings.folds, fold_rows=settings.fold_rows, level=settings.level,
+        random_state=settings.random_state,
+    )  # fmt: skip
     ablated = ablations(design)
     if watch:
         watch(len(models) + len(ablated))
     judged, ablation = (
-        _each(lambda c: judge.judge(c), models, workers, watch),
+        _each(judge.judge, models, workers, watch),
         _each(judge.ablate, ablated, workers, watch),
     )
-    judged = _with_delta_aic(judged)
+    judged = with_delta_aic(judged)
     law = next((m for m in judged if m.candidate.name == "log_shifted"), judged[0])
     residual = rows.remaining - forecast(law.estimator, law.candidate, design, np.arange(len(rows)))
     return Fit(
@@ -323,7 +239,7 @@ def fit_run(
         importances=tuple(_importances(judged, design, out, settings)), slopes=_slopes(design, judge, experiment),
         speed=speed(rows, nearest_minimum(rows.state) if has_exact_minimum(experiment) else rows.reference, settings.random_state),
         regions=regions(rows, residual, run.param_names, settings.random_state) if design.few else None,
-        censoring=censoring(run),
+        censoring=censoring(run), survival=_survival(run, design.few, settings),
     )  # fmt: skip
 
 
@@ -339,95 +255,6 @@ def _check(rows: Rows, settings: Settings) -> NDArray[np.bool_]:
     if np.ptp(rows.remaining) == 0:
         raise NoRows(f"every row has {rows.remaining[0]:g} epochs to go, so there is nothing to explain")
     return out
-
-
-class _Judge:
-    """Judges candidates by the same folds, so that their errors can be compared run by run."""
-
-    def __init__(self, design: Design, settings: Settings, inside: Index, outside: Index) -> None:
-        self.design, self.settings = design, settings
-        self.inside, self.outside = inside, outside
-        rows, state = design.rows, settings.random_state
-        self.actual, self.groups = rows.remaining[inside], rows.seed[inside]
-        self.folds = list(group_folds(self.groups, settings.folds, state))
-        shuffled = np.random.default_rng(state).permutation(len(inside))
-        self.one_each = np.sort(shuffled[np.unique(self.groups[shuffled], return_index=True)[1]])
-
-    def judge(self, candidate: Candidate) -> Judged:
-        """Fit to all, by folds of rows and by folds of runs."""
-        design, state, rows = self.design, self.settings.random_state, self.design.rows
-        estimator, some = fitted(candidate, design, self.inside, state)
-        in_sample = _score(rows.remaining[some], forecast(estimator, candidate, design, some))
-        inner = self._within_folds(candidate)
-        sample = whole_runs(self.groups, inner.limit, state)
-        cuts = list(row_folds(len(sample), self.settings.folds, state))
-        by_rows = out_of_fold(inner, design, self.inside[sample], cuts, state)
-        predicted = out_of_fold(inner, design, self.inside, self.folds, state)
-        errors = Errors(self.actual, predicted, self.groups)
-        conformal = Conformal.calibrate(predicted, self.actual, self.groups, self.settings.level)
-        held, coverage = None, None
-        if len(self.outside):
-            guess = forecast(estimator, candidate, design, self.outside)
-            truth, runs = rows.remaining[self.outside], rows.seed[self.outside]
-            held, coverage = Score.of(Errors(truth, guess, runs), state), conformal.coverage(guess, truth, runs)
-        return Judged(
-            candidate=candidate, estimator=estimator, causal=design.causal(candidate.columns), rows=len(some),
-            fold_rows=min(inner.limit or len(self.inside), len(self.inside)), in_sample=in_sample,
-            by_rows=_score(self.actual[sample], by_rows), grouped=Score.of(errors, state), held_out=held,
-            delta_aic=self._aic(candidate), errors=errors, predicted=predicted, conformal=conformal, coverage=coverage,
-        )  # fmt: skip
-
-    def ablate(self, candidate: Candidate) -> Ablation:
-        """Fit to all, and by folds of runs."""
-        state = self.settings.random_state
-        estimator, some = fitted(candidate, self.design, self.inside, state)
-        in_sample = _score(self.design.rows.remaining[some], forecast(estimator, candidate, self.design, some))
-        errors = Errors(self.actual, out_of_fold(candidate, self.design, self.inside, self.folds, state), self.groups)
-        return Ablation(candidate.name, len(candidate.columns), errors.r2(), errors.r2_interval(state), in_sample)
-
-    def _within_folds(self, candidate: Candidate) -> Candidate:
-        """The candidate with what it may learn from in a fold."""
-        limit = candidate.limit
-        if limit is None or (candidate.face == "sound" and candidate.name in CHEAP):
-            return candidate
-        return replace(candidate, limit=min(limit, self.settings.fold_rows))
-
-    def _aic(self, candidate: Candidate) -> float | None:
-        """n ln(mean squared error) + 2 k on one row a run, or None for models without a number of parameters.
-
-        Rows of one run are not independent, so on all rows the criterion would mean nothing.
-        """
-        if candidate.face != "law" and (candidate.face, candidate.name) not in [("sound", name) for name in COUNTED]:
-            return None
-        index = self.inside[self.one_each]
-        estimator, some = fitted(replace(candidate, limit=None), self.design, index, self.settings.random_state)
-        freedom = _freedom(estimator)
-        if freedom is None or len(some) <= freedom + 1:
-            return None
-        error = self.design.rows.remaining[some] - forecast(estimator, candidate, self.design, some)
-        squares = float(np.mean(error**2))
-        return len(some) * float(np.log(squares)) + 2 * freedom if squares > 0 else None
-
-
-def _score(actual: Numbers, predicted: Numbers) -> float:
-    spread = float(np.square(actual - actual.mean()).sum())
-    return 1 - float(np.square(actual - predicted).sum()) / spread if spread else float("nan")
-
-
-def _freedom(estimator: Any) -> int | None:
-    """Numbers that were learned, the variance of the residuals included."""
-    last = estimator[-1] if hasattr(estimator, "steps") else estimator
-    if hasattr(last, "freedom"):
-        return last.freedom + 1
-    if not hasattr(last, "coef_") and hasattr(last, "best_estimator_"):
-        last = last.best_estimator_
-    return int(np.size(last.coef_)) + 2 if hasattr(last, "coef_") else None
-
-
-def _with_delta_aic(models: Sequence[Judged]) -> list[Judged]:
-    known = [model.delta_aic for model in models if model.delta_aic is not None]
-    best = min(known, default=0.0)
-    return [model if model.delta_aic is None else replace(model, delta_aic=model.delta_aic - best) for model in models]
 
 
 _CLAIMS = (
@@ -476,7 +303,28 @@ def _importances(
     return sorted(found, key=lambda importance: -importance.mean)
 
 
-def _slopes(design: Design, judge: _Judge, experiment: Any) -> Slopes:
+def _survival(run: Run, few: bool, settings: Settings) -> SurvivalModels | str:
+    """Models of the epochs of all runs, the censored ones included, on the initial state."""
+    if run.manifest.parameters != "both":
+        return "initial parameters were not stored"
+    loss = run.initial_loss.astype(np.float64)
+    columns = {"ln(initial loss)": np.log(np.maximum(loss, np.finfo(np.float32).tiny))}
+    if few:
+        columns |= dict(zip(run.param_names, run.initial_params.T.astype(np.float64), strict=True))
+    if has_exact_minimum(run.manifest.experiment):
+        gap = np.linalg.norm(run.initial_params - nearest_minimum(run.initial_params), axis=1)
+        columns["ln(initial distance)"] = np.log(np.maximum(gap, np.finfo(np.float32).tiny))
+    usable = np.isfinite(loss)
+    try:
+        return survival_models(
+            run.epochs[usable], (run.status == Status.CONVERGED)[usable], np.column_stack([*columns.values()])[usable],
+            [*columns], limit=None if settings.full else ROWS, random_state=settings.random_state,
+        )  # fmt: skip
+    except (ImportError, ValueError) as error:
+        return str(error)
+
+
+def _slopes(design: Design, judge: Judge, experiment: Any) -> Slopes:
     """Laws fitted to all rows that are not held out."""
     y = judge.actual
     distance = design.matrix(("L2",), judge.inside)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.model_selection import GroupKFold, KFold
 
 from jaxor.analysis.design import Design
@@ -43,6 +43,22 @@ class Candidate:
     estimator: Any
     columns: tuple[str, ...]
     limit: int | None = None
+
+
+class Failed(RegressorMixin, BaseEstimator):
+    """Stands for a model that could not be fitted; forecasts nothing.
+
+    Parameters
+    ----------
+    reason : str
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+
+    def predict(self, X: ArrayLike) -> Numbers:
+        """NaN for each row."""
+        return np.full(len(np.asarray(X)), np.nan)
 
 
 class Errors:
@@ -185,14 +201,20 @@ def row_folds(rows: int, folds: int, random_state: int = 0) -> Iterator[tuple[In
 
 
 def fitted(candidate: Candidate, design: Design, index: Index, random_state: int = 0) -> tuple[Any, Index]:
-    """Fit a fresh copy to some rows, of which at most `limit` in whole runs; also which they were."""
+    """Fit a fresh copy to some rows, of which at most `limit` in whole runs; also which they were.
+
+    What cannot be fitted becomes `Failed`: the other models are judged all the same.
+    """
     groups = design.rows.seed[index]
     some = index[whole_runs(groups, candidate.limit, random_state)]
     X, y = design.matrix(candidate.columns, some), design.rows.remaining[some]
     with config_context(enable_metadata_routing=True):
         estimator = clone(candidate.estimator)
         needs = "groups" in _requests(estimator)
-        estimator.fit(X, y, **({"groups": design.rows.seed[some]} if needs else {}))
+        try:
+            estimator.fit(X, y, **({"groups": design.rows.seed[some]} if needs else {}))
+        except (ValueError, FloatingPointError, np.linalg.LinAlgError) as error:  # such as training that diverged
+            return Failed(str(error)), some
     return estimator, some
 
 
@@ -204,12 +226,13 @@ def _requests(estimator: Any) -> set[str]:
 
 
 def forecast(estimator: Any, candidate: Candidate, design: Design, index: Index) -> Numbers:
-    """Epochs (n,) for some rows."""
+    """Epochs (n,) for some rows; NaN where a model gives no finite number."""
     parts = [index[start : start + CHUNK] for start in range(0, len(index), CHUNK)]
     found = [
         np.asarray(estimator.predict(design.matrix(candidate.columns, part)), np.float64).ravel() for part in parts
     ]
-    return np.concatenate(found) if found else np.empty(0)
+    epochs = np.concatenate(found) if found else np.empty(0)
+    return np.where(np.isfinite(epochs), epochs, np.nan)
 
 
 def out_of_fold(

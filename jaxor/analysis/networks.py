@@ -19,25 +19,34 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxor.experiments.optimizer import adam, constant
 
+PADDING = 1024
+"""Rows; see `Rows.padded`."""
+
 Layers = list[tuple[Any, Any]]
 """Weights (inputs, outputs) and biases (outputs,) of every layer."""
 
 
 class Rows(NamedTuple):
-    """Features (n, F) and targets (n,)."""
+    """Features (n, F), targets (n,), and how much each row counts (n,)."""
 
     features: Any
     targets: Any
+    weights: Any
 
     def at(self, places: NDArray[np.intp]) -> Rows:
         """Some of the rows."""
-        return Rows(self.features[places], self.targets[places])
+        return Rows(*(array[places] for array in self))
+
+    def padded(self) -> Rows:
+        """With rows that count nothing up to a multiple of `PADDING`, so that few shapes have to be compiled."""
+        missing = -len(self.targets) % PADDING
+        return Rows(*(np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) for array in self))
 
 
 def training_rows(model: BaseEstimator, X: Any, y: Any) -> Rows:
     """Rows of a fit, checked and in float32; the model takes note of the number of features."""
     features, targets = validate_data(model, X, y, dtype=np.float32, y_numeric=True)
-    return Rows(features, np.asarray(targets, np.float32))
+    return Rows(features, np.asarray(targets, np.float32), np.ones(len(features), np.float32))
 
 
 def new_features(model: BaseEstimator, X: Any) -> Any:
@@ -98,7 +107,7 @@ def _outputs(layers: Layers, features: Array) -> Array:
 
 def _error(layers: Layers, rows: Rows) -> Array:
     """Mean squared error over rows."""
-    return jnp.mean((_outputs(layers, rows.features) - rows.targets) ** 2)
+    return jnp.sum(rows.weights * (_outputs(layers, rows.features) - rows.targets) ** 2) / jnp.sum(rows.weights)
 
 
 @partial(jax.jit, static_argnames=["learning_rate", "weight_decay"])
@@ -194,6 +203,9 @@ class Network(RegressorMixin, BaseEstimator):
     (array([3.], dtype=float32), 1.0)
     """
 
+    # What scikit-learn looks up to hand the groups on to `fit`.
+    __metadata_request__fit = {"groups": True}
+
     coefs_: list[NDArray[np.float32]]
     intercepts_: list[NDArray[np.float32]]
 
@@ -236,8 +248,8 @@ class Network(RegressorMixin, BaseEstimator):
             rows, held_out = rows.at(training), rows.at(validating)
         end = train(
             initial_layers([rows.features.shape[1], *self.hidden, 1], self.random_state),
-            rows,
-            held_out,
+            rows.padded(),
+            None if held_out is None else held_out.padded(),
             self.steps,
             self.steps if self.patience is None else self.patience,
             learning_rate=self.learning_rate,
@@ -246,7 +258,7 @@ class Network(RegressorMixin, BaseEstimator):
         self.steps_, self.best_loss_ = int(end.step), float(end.best_loss)
         layers = jax.tree.map(np.asarray, end.layers if held_out is None else end.best)
         if not all(np.isfinite(array).all() for layer in layers for array in layer):
-            largest = " and ".join(f"{name} up to {np.abs(array).max():.3g}" for name, array in rows._asdict().items())
+            largest = " and ".join(f"{name} up to {np.abs(array).max():.3g}" for name, array in zip(rows._fields[:2], rows, strict=False))
             raise ValueError(f"training diverged within {self.steps_} steps, with {largest}: scale them first")
         self.coefs_, self.intercepts_ = map(list, zip(*layers, strict=True))
         return self

@@ -153,7 +153,7 @@ class SinglePrecisionKernelRidge(RegressorMixin, BaseEstimator):
         ValueError
             Another kernel; an RBF kernel of rows that are all equal.
         """
-        self.rows_, targets = training_rows(self, X, y)
+        self.rows_, targets, _ = training_rows(self, X, y)
         if self.kernel == "rbf":
             self.gamma_ = _gamma(self.rows_)
         elif self.kernel != "linear":

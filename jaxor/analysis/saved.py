@@ -92,6 +92,7 @@ def to_dict(fit: Fit) -> dict[str, Any]:
         "speed": fit.speed and fit.speed.to_dict(),
         "regions": fit.regions and fit.regions.to_dict(),
         "censoring": fit.censoring.to_dict(),
+        "survival": {"failure": fit.survival} if isinstance(fit.survival, str) else fit.survival.to_dict(),
     }  # fmt: skip
     return _finite(table)
 

@@ -142,5 +142,5 @@ def _kernel(rows: int, random_state: int) -> GridSearchCV:
 def _network(hidden: tuple[int, ...], random_state: int) -> TransformedTargetRegressor:
     """Scaled in and out; stops when whole runs that it does not learn from get no better."""
     net = Network(hidden, learning_rate=1e-2, steps=3000, patience=100, validation=0.15, random_state=random_state)
-    pipeline = Pipeline([("powers", Powers()), ("network", net.set_fit_request(groups=True))])
+    pipeline = Pipeline([("powers", Powers()), ("network", net)])
     return TransformedTargetRegressor(pipeline, transformer=StandardScaler())

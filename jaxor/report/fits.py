@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from jaxor.analysis.censoring import Censoring, Median
 from jaxor.analysis.fit import Fit, Judged, Score
 from jaxor.analysis.paths import Regions, Speed
 from jaxor.analysis.predict import Prediction
+from jaxor.analysis.survival import Coefficient, SurvivalModels
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval
 from jaxor.report.tables import columns, count, fields, percent
@@ -34,6 +36,7 @@ def fit_text(fit: Fit) -> str:
         _title("The law", _laws(fit)),
         *([_title("Regions of parameter space", _regions(fit.regions))] if fit.regions else []),
         _title("Epochs until convergence, censored runs included", _censoring(fit.censoring)),
+        _title("What in the initial state decides them", _survival(fit.survival)),
     ]
     return "\n\n".join(parts)
 
@@ -80,9 +83,9 @@ def _head(fit: Fit) -> str:
     )
 
 
-def _models(models: Iterable[Judged]) -> str:
+def _models(models: Sequence[Judged]) -> str:
     heads = [
-        ("", "", "in-sample", f"folds by", "folds by run", "", "", "held-out", "", ""),
+        ("", "", "in-sample", "folds by", "folds by run", "", "", "held-out", "", ""),
         ("", "rows", "R2", "row: R2", "R2", "95 %", "MAE", "R2", "MAE", "dAIC"),
     ]
     lines: list[Sequence[str]] = [*heads]
@@ -101,7 +104,8 @@ def _models(models: Iterable[Judged]) -> str:
         "Folds by row put rows of one run on both sides, as in the article, and are no measure of new runs. "
         "dAIC: to the best, on one row a run, of models whose numbers can be counted."
     )
-    return "\n".join([*shown, "", _wrapped(notes)])
+    failed = [f"{m.candidate.face}/{m.candidate.name} could not be fitted: {m.failure}" for m in models if m.failure]
+    return "\n".join([*shown, "", *map(_wrapped, failed), _wrapped(notes)])
 
 
 def _model(model: Judged) -> tuple[str, ...]:
@@ -119,16 +123,20 @@ def _held(held: Score | None) -> tuple[str, str]:
 
 
 def _r2(value: float) -> str:
-    """Four digits, fewer if it is far below 0."""
-    return f"{value:.4f}" if value > -10 else f"{value:,.0f}"
+    """Four digits, fewer if it is far below 0; nothing where a model gave no number."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:.4f}" if value > -10 else f"{value:.3g}"
 
 
 def _interval(interval: Interval) -> str:
-    return f"{_r2(interval.low)} to {_r2(interval.high)}"
+    return "-" if math.isnan(interval.low) else f"{_r2(interval.low)} to {_r2(interval.high)}"
 
 
 def _epochs(value: float) -> str:
-    return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
+    if math.isnan(value):
+        return "-"
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 1e5 else f"{value:.3g}"
 
 
 def _verdicts(fit: Fit) -> str:
@@ -211,6 +219,32 @@ def _censoring(found: Censoring) -> str:
         ("half of all runs have converged by", _median(found.incidence.median)),
     ]
     return "\n\n".join([columns(rows, "<>>>>"), columns(medians, "<<"), _wrapped(found.note)])
+
+
+def _survival(found: SurvivalModels | str) -> str:
+    if isinstance(found, str):
+        return _wrapped(f"Not known: {found}.")
+    effects = {model.name: {c.name: c for c in model.coefficients} for model in found.models}
+    rows = [("per standard deviation of", *(_SURVIVAL[model.name] for model in found.models))]
+    for feature in found.features:
+        rows.append((feature.name, *(_effect(effects[model.name].get(feature.name)) for model in found.models)))
+    rows.append(("concordance on held-out runs", *(_maybe(model.concordance) for model in found.models)))
+    failures = [_wrapped(f"{_SURVIVAL[m.name]}: {m.failure}") for m in found.models if m.failure]
+    left = [_wrapped(f"Without {name}: {reason}.") for name, reason in found.left_out.items()]
+    note = (
+        "Accelerated failure time: ln of the factor on the epochs. Cox: ln of the factor on the rate of converging. "
+        + found.note
+    )
+    return "\n".join([columns(rows, "<" + ">" * len(found.models)), "", *failures, *left, _wrapped(note)])
+
+
+_SURVIVAL = {"weibull_aft": "Weibull AFT", "lognormal_aft": "log-normal AFT", "cox": "Cox"}
+
+
+def _effect(coefficient: Coefficient | None) -> str:
+    if coefficient is None:
+        return "-"
+    return f"{coefficient.value:+.3f} ({coefficient.low:+.3f} to {coefficient.high:+.3f})"
 
 
 def _median(median: Median) -> str:
