@@ -14,7 +14,8 @@ import numpy as np
 import jaxor
 from jaxor.analysis import laws
 from jaxor.analysis.conformal import Conformal
-from jaxor.analysis.fit import Fit, Judged
+from jaxor.analysis.fit import Fit
+from jaxor.analysis.judge import Judged
 from jaxor.store.derived import derived, keep
 from jaxor.store.errors import StoreError
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from jaxor.analysis.censoring import Censoring, Median
-from jaxor.analysis.fit import Fit, Judged, Score
+from jaxor.analysis.fit import Fit
+from jaxor.analysis.judge import Judged, Score
 from jaxor.analysis.paths import Regions, Speed
 from jaxor.analysis.predict import Prediction
 from jaxor.analysis.survival import Coefficient, SurvivalModels
