@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -17,7 +16,7 @@ from jaxor.analysis.features import ARTICLE, LAYERS
 from jaxor.analysis.judgement import Candidate
 from jaxor.analysis.laws import Exact, Line, LogLaw, RateForecast, ShiftedLogLaw, SlopeForecast
 from jaxor.analysis.published import published
-from jaxor.analysis.sound import sound
+from jaxor.analysis.sound import hist_boosting, sound
 
 FACES = ("law", "published", "sound", "causal")
 
@@ -94,9 +93,9 @@ CAUSAL = {
 """What the models look at that use no final parameters; the first three are the test of the Markov property."""
 
 
-def boosting(random_state: int) -> HistGradientBoostingRegressor:
+def boosting(random_state: int) -> BaseEstimator:
     """A flexible model that needs no scaling and no choices."""
-    return HistGradientBoostingRegressor(max_iter=300, early_stopping=False, random_state=random_state)
+    return hist_boosting(300, random_state)
 
 
 def ablations(design: Design) -> list[Candidate]:

@@ -18,8 +18,9 @@ MOST_BINS = 10
 class Conformal:
     """How far forecasts are off, by the size of the forecast.
 
-    A row of a new run, drawn at random from its rows, lies within the interval with probability `level`, if runs are exchangeable;
-    rows of one run need not be (split conformal prediction for runs of several rows: Dunn, Wasserman and Ramdas 2023,
+    A row of a new run, drawn at random from its rows, lies within the interval with probability `level`, if runs are
+    exchangeable; rows of one run need not be (split conformal prediction for runs of several rows: Dunn, Wasserman
+    and Ramdas 2023,
     J. Amer. Statist. Assoc. 118, 2491-2502), and the same within each bin of forecasts (Mondrian conformal prediction,
     Vovk, Gammerman and Shafer 2005).
 

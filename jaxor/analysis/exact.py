@@ -18,8 +18,9 @@ MINIMUM = (0.5, -0.5, 0.0)
 class ExactLaw:
     """Gradient descent on the mean squared error of |w x + b| on centred XOR, on its way to a global minimum.
 
-    Within the region |w1 - w2| > |b| the loss is the squared distance to the minimum c, so for rates up to 1/2 each step
-    multiplies the distance by 1 - 2 eta and the path is a straight line (reference: derivation in docs/convergence.md).
+    Within the region |w1 - w2| > |b| the loss is the squared distance to the minimum c, so for rates up to 1/2 each
+    step multiplies the distance by 1 - 2 eta and the path is a straight line (reference: derivation in
+    docs/convergence.md).
 
     Attributes
     ----------

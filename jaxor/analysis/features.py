@@ -99,8 +99,8 @@ class ConvergenceFeatures(TransformerMixin, BaseEstimator):
     param_names : sequence of str
         Of the P parameters, in their flat order. What comes before a bracket is the name of the array.
     families : sequence of str
-        Of ``difference``, ``distance`` (L1, L2, cosine), ``absolute``, ``ratio``, ``log``, ``interaction`` (the article's), ``layer``
-        and ``log_layer`` (the same distances of every array of parameters).
+        Of ``difference``, ``distance`` (L1, L2, cosine), ``absolute``, ``ratio``, ``log``, ``interaction`` (the
+        article's), ``layer`` and ``log_layer`` (the same distances of every array of parameters).
 
     Attributes
     ----------

@@ -48,7 +48,8 @@ class Settings:
     held_out : float
         Share of the runs that no model learns from until it is judged; 0 for none.
     fold_rows : int
-        Rows that costly models learn from at most within a fold, by default as many as the article had in all; `ROWS` of `jaxor.analysis.candidates` for the final fit.
+        Rows that costly models learn from at most within a fold, by default as many as the article had in all; `ROWS`
+        of `jaxor.analysis.candidates` for the final fit.
     full : bool
         Lift all limits of rows.
     level : float
@@ -137,7 +138,10 @@ class Slopes:
 
 @dataclass(frozen=True)
 class Fit:
-    """What was learned from a simulation; see `fit_run`. In place of survival models there may be why there are none."""
+    """What was learned from a simulation; see `fit_run`.
+
+    In place of survival models there may be a sentence on why there are none.
+    """
 
     run: Run
     settings: Settings
@@ -232,12 +236,13 @@ def fit_run(
     )
     judged = with_delta_aic(judged)
     law = next((m for m in judged if m.candidate.name == "log_shifted"), judged[0])
+    known = has_exact_minimum(experiment)
     residual = rows.remaining - forecast(law.estimator, law.candidate, design, np.arange(len(rows)))
     return Fit(
         run=run, settings=settings, rows=rows, columns=tuple(design.columns.values()), held_out=out,
         models=tuple(judged), verdicts=tuple(_verdicts(judged, settings)), ablations=tuple(ablation),
         importances=tuple(_importances(judged, design, out, settings)), slopes=_slopes(design, judge, experiment),
-        speed=speed(rows, nearest_minimum(rows.state) if has_exact_minimum(experiment) else rows.reference, settings.random_state),
+        speed=speed(rows, nearest_minimum(rows.state) if known else rows.reference, settings.random_state),
         regions=regions(rows, residual, run.param_names, settings.random_state) if design.few else None,
         censoring=censoring(run), survival=_survival(run, design.few, settings),
     )  # fmt: skip
@@ -249,8 +254,8 @@ def _check(rows: Rows, settings: Settings) -> NDArray[np.bool_]:
     learning, runs = len(np.unique(rows.seed[~out])), len(np.unique(rows.seed))
     if learning < settings.folds:
         raise NoRows(
-            f"{settings.folds} folds need at least as many runs to learn from, got {learning} of {runs} runs with rows; "
-            "simulate more seeds, or choose fewer --folds"
+            f"{settings.folds} folds need at least as many runs to learn from, got {learning} of {runs} runs with "
+            "rows; simulate more seeds, or choose fewer --folds"
         )
     if np.ptp(rows.remaining) == 0:
         raise NoRows(f"every row has {rows.remaining[0]:g} epochs to go, so there is nothing to explain")

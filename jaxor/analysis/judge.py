@@ -103,7 +103,8 @@ class Judged:
             "name": c.name, "face": c.face, "columns": list(c.columns), "causal": self.causal, "rows": self.rows,
             "fold_rows": self.fold_rows, "in_sample_r2": self.in_sample, "by_rows_r2": self.by_rows,
             "grouped": self.grouped.to_dict(), "held_out": self.held_out and self.held_out.to_dict(),
-            "failure": self.failure, "delta_aic": self.delta_aic, "conformal": self.conformal.to_dict(), "coverage": self.coverage,
+            "failure": self.failure, "delta_aic": self.delta_aic, "conformal": self.conformal.to_dict(),
+            "coverage": self.coverage,
         }  # fmt: skip
 
 
@@ -139,8 +140,9 @@ class Judge:
     """
 
     def __init__(
-        self, design: Design, held_out: NDArray[np.bool_], *, folds: int, fold_rows: int, level: float, random_state: int
-    ) -> None:
+        self, design: Design, held_out: NDArray[np.bool_], *, folds: int, fold_rows: int, level: float,
+        random_state: int,
+    ) -> None:  # fmt: skip
         self.design, self.fold_rows, self.level, self.random_state = design, fold_rows, level, random_state
         self.inside, self.outside = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         rows, inside, state = design.rows, self.inside, random_state
@@ -192,8 +194,8 @@ class Judge:
     def _aic(self, candidate: Candidate, estimator: Any) -> float | None:
         """Akaike's criterion n ln(mean squared error) + 2 k on one row a run; None if there is no k, or no error.
 
-        Rows of one run are not independent, so on all rows the criterion would mean nothing. The estimator, fitted to all of
-        them, says how many parameters there are.
+        Rows of one run are not independent, so on all rows the criterion would mean nothing. The estimator, fitted to
+        all of them, says how many parameters there are.
         """
         freedom, index = None if candidate.face == "published" else _freedom(estimator), self.inside[self.one_each]
         if freedom is None or len(index) <= freedom + 1:
@@ -211,7 +213,7 @@ def _score(actual: Numbers, predicted: Numbers) -> float:
 
 def _freedom(estimator: Any) -> int | None:
     """Numbers that were learned, the variance of the residuals included."""
-    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    last: Any = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     if hasattr(last, "freedom"):
         return last.freedom + 1
     if not hasattr(last, "coef_") and hasattr(last, "best_estimator_"):
@@ -220,6 +222,7 @@ def _freedom(estimator: Any) -> int | None:
 
 
 def with_delta_aic(models: Sequence[Judged]) -> list[Judged]:
+    """The same, with information criteria relative to the best."""
     known = [model.delta_aic for model in models if model.delta_aic is not None]
     best = min(known, default=0.0)
     return [model if model.delta_aic is None else replace(model, delta_aic=model.delta_aic - best) for model in models]

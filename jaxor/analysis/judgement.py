@@ -75,11 +75,7 @@ class Errors:
         actual, error = np.asarray(actual, np.float64), np.subtract(predicted, actual, dtype=np.float64)
         self.runs, owner = np.unique(groups, return_inverse=True)
         centred = actual - actual.mean()  # R2 does not change, and squares do not cancel
-
-        def total(values: Numbers) -> Numbers:
-            return np.bincount(owner, values, len(self.runs))
-
-        self.sums = np.array([total(v) for v in (np.ones_like(error), centred, centred**2, error**2, np.abs(error))])
+        self.sums = per_run(owner, np.ones_like(error), centred, centred**2, error**2, np.abs(error))
 
     def r2(self) -> float:
         """Coefficient of determination over all rows."""
@@ -105,6 +101,11 @@ class Errors:
             return (sums[1] - sums[2]) / sums[0]
 
         return float(difference(both.sum(axis=-1))), bootstrap(difference, both, random_state)
+
+
+def per_run(owner: Index, *values: Numbers) -> Numbers:
+    """Sums (k, runs) of k quantities over the rows of each run; `owner` has the number of each row's run."""
+    return np.array([np.bincount(owner, value) for value in values], np.float64)
 
 
 def _r2(sums: Numbers) -> Numbers:
@@ -209,7 +210,7 @@ def fitted(candidate: Candidate, design: Design, index: Index, random_state: int
     some = index[whole_runs(groups, candidate.limit, random_state)]
     X, y = design.matrix(candidate.columns, some), design.rows.remaining[some]
     with config_context(enable_metadata_routing=True):
-        estimator = clone(candidate.estimator)
+        estimator: Any = clone(candidate.estimator)
         needs = "groups" in _requests(estimator)
         try:
             estimator.fit(X, y, **({"groups": design.rows.seed[some]} if needs else {}))

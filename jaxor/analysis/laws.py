@@ -124,8 +124,8 @@ class _Forecast(RegressorMixin, BaseEstimator):
 class RateForecast(_Forecast):
     """Epochs until the distance is down to `goal_` if it goes on shrinking as it does in the step now taken.
 
-    The contraction of a step is sqrt(1 - 2 eta RSI + eta^2 EB^2) exactly (see path geometry), so this is the forecast from
-    RSI and EB; the goal is learned as the median that the training rows imply.
+    The contraction of a step is sqrt(1 - 2 eta RSI + eta^2 EB^2) exactly (see path geometry), so this is the forecast
+    from RSI and EB; the goal is learned as the median that the training rows imply.
 
     Attributes
     ----------

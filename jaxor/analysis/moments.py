@@ -24,8 +24,8 @@ Numbers = NDArray[np.float64]
 def moments(run: Run, rows: Rows) -> dict[str, Numbers]:
     """The optimizer's state (n,) after the last step of each row, by name; empty for optimizers without one.
 
-    The state is not stored, so each run's steps are taken again, each from the recorded parameters, by the engine's own step
-    function. It is compiled otherwise than in training, so the last bits may differ.
+    The state is not stored, so each run's steps are taken again, each from the recorded parameters, by the engine's
+    own step function. It is compiled otherwise than in training, so the last bits may differ.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _fill(
 
 
 def _along(dynamics: Dynamics) -> Callable[[Array, Array], Array]:
-    """The function of many runs: parameters before each step (T, n, P) and keys give the optimizer's states (T, n, M) after it.
+    """From the parameters (T, n, P) before each step of many runs and their keys to the states (T, n, M) after it.
 
     In the engine's layout, which takes sums over points in pairs: other rounding would look like large moments to Adam.
     """

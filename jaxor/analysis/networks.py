@@ -258,7 +258,7 @@ class Network(RegressorMixin, BaseEstimator):
         self.steps_, self.best_loss_ = int(end.step), float(end.best_loss)
         layers = jax.tree.map(np.asarray, end.layers if held_out is None else end.best)
         if not all(np.isfinite(array).all() for layer in layers for array in layer):
-            largest = " and ".join(f"{name} up to {np.abs(array).max():.3g}" for name, array in zip(rows._fields[:2], rows, strict=False))
+            largest = " and ".join(f"{name} up to {np.abs(getattr(rows, name)).max():.3g}" for name in rows._fields[:2])
             raise ValueError(f"training diverged within {self.steps_} steps, with {largest}: scale them first")
         self.coefs_, self.intercepts_ = map(list, zip(*layers, strict=True))
         return self

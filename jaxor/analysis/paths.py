@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeRegressor, export_text
 
-from jaxor.analysis.judgement import bootstrap, held_out
+from jaxor.analysis.judgement import bootstrap, held_out, per_run
 from jaxor.analysis.rows import Rows
 from jaxor.estimates import Interval
 
@@ -60,8 +60,8 @@ def speed(rows: Rows, goal: NDArray[Any], random_state: int = 0) -> Speed | None
     ----------
     rows : Rows
     goal : (n, P) array
-        What distances are measured to. To the final parameters they are too short by what is left at the end, which makes
-        the exponent of a constant rate less than 1; so an exact minimum is better where it is known.
+        What distances are measured to. To the final parameters they are too short by what is left at the end, which
+        makes the exponent of a constant rate less than 1; so an exact minimum is better where it is known.
     random_state : int
 
     Returns
@@ -78,7 +78,7 @@ def speed(rows: Rows, goal: NDArray[Any], random_state: int = 0) -> Speed | None
         return None
     x, y = np.log(before[moved]), np.log(length[moved])
     _, owner = np.unique(rows.seed[moved], return_inverse=True)
-    sums = np.array([np.bincount(owner, values) for values in (np.ones_like(x), x, y, x * x, x * y)])
+    sums = per_run(owner, np.ones_like(x), x, y, x * x, x * y)
     interval = bootstrap(_slope, sums, random_state)
     most = np.full(sums.shape[1], -np.inf)
     least = -most
@@ -128,20 +128,22 @@ class Regions:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        boxes = [asdict(region) | {"interval": region.interval and region.interval._asdict()} for region in self.regions]
+        boxes = [asdict(box) | {"interval": box.interval and box.interval._asdict()} for box in self.regions]
         return {"share": self.share, "regions": boxes, "rules": self.rules, "slow": self.slow}
 
 
 def regions(rows: Rows, residual: Numbers, names: tuple[str, ...], random_state: int = 0) -> Regions | None:
     """Test "no slow regions" (convergence-time article, "Theoretical Interpretation", 2 and 3).
 
-    A small tree cuts parameter space where residuals (actual minus forecast) differ most, with half of the runs; the other half says
-    by how much they do. None with fewer than four runs.
+    A small tree cuts parameter space where residuals (actual minus forecast) differ most, with half of the runs; the
+    other half says by how much they do. None with fewer than four runs.
     """
     if len(np.unique(rows.seed)) < 4:
         return None
     judge = held_out(rows.seed, 0.5, random_state)
-    tree = DecisionTreeRegressor(max_leaf_nodes=REGIONS, min_samples_leaf=0.01, random_state=random_state)
+    tree: Any = DecisionTreeRegressor(
+        max_leaf_nodes=REGIONS, min_samples_leaf=max(len(rows) // 200, 1), random_state=random_state
+    )
     tree.fit(rows.state[~judge], residual[~judge])
     leaf = tree.apply(rows.state)[judge]
     found = [_region(residual[judge][leaf == number], rows.seed[judge][leaf == number]) for number in np.unique(leaf)]
@@ -157,7 +159,7 @@ def regions(rows: Rows, residual: Numbers, names: tuple[str, ...], random_state:
 
 def _region(residual: Numbers, seed: NDArray[np.int64]) -> Region:
     runs, owner = np.unique(seed, return_inverse=True)
-    sums = np.array([np.bincount(owner).astype(np.float64), np.bincount(owner, residual)])
+    sums = per_run(owner, np.ones_like(residual), residual)
 
     def mean(total: Numbers) -> Numbers:
         return total[1] / total[0]

@@ -62,8 +62,8 @@ class Prediction:
 def predict(run: Run, model: Saved) -> Prediction:
     """Forecast the epochs to go from every recorded state.
 
-    Models that look at nothing but the past also forecast for runs that did not converge; others measure distances to where a run
-    ended, which for those is no goal.
+    Models that look at nothing but the past also forecast for runs that did not converge; others measure distances to
+    where a run ended, which for those is no goal.
 
     Raises
     ------
@@ -79,8 +79,8 @@ def predict(run: Run, model: Saved) -> Prediction:
     missing = [name for name in model.columns if name not in design.columns]
     if missing:
         raise ValueError(
-            f"the model {model.face}/{model.name} looks at {missing[0]}, which this simulation does not have; fit one to "
-            "this simulation, or to another of the same model and recording"
+            f"the model {model.face}/{model.name} looks at {missing[0]}, which this simulation does not have; fit one "
+            "to this simulation, or to another of the same model and recording"
         )
     candidate = Candidate(model.name, model.face, model.estimator, model.columns)
     epochs = forecast(model.estimator, candidate, design, np.arange(len(rows)))

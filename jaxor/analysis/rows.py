@@ -47,11 +47,13 @@ class Rows:
     loss : (n,) float64
         Before the last step, of the initial state before the first.
     decline : (n,) float64
-        By how much the logarithm of the loss fell per epoch over the last `WINDOW` records; 0 where there is one record only.
+        By how much the logarithm of the loss fell per epoch over the last `WINDOW` records; 0 where there is one
+        record only.
     contraction : (n,) float64
         Distance to the reference after the next record divided by the distance now, per epoch.
     update : (n, P) float
-        The last step's change of the parameters; zero in rows of initial states. Without columns if not every step was recorded.
+        The last step's change of the parameters; zero in rows of initial states. Without columns if not every step
+        was recorded.
     """
 
     seed: NDArray[np.int64]
@@ -90,8 +92,8 @@ def rows_of(
     initial : bool
         The state before the first step is a row too.
     which : {"converged", "successful", "all"}
-        Runs that converged, or those with accuracy 1 at their end however they stopped (the article's code), or all: then
-        `remaining` is NaN for those that did not converge.
+        Runs that converged, or those with accuracy 1 at their end however they stopped (the article's code), or all:
+        then `remaining` is NaN for those that did not converge.
     max_numbers : int or None
         About so many numbers are kept at most; of more runs an evenly spaced part is used. None: no limit.
 
@@ -139,9 +141,10 @@ def _chosen(run: Run, which: Which, max_numbers: int | None) -> NDArray[np.bool_
             for status, count in zip(Status, np.bincount(run.status, minlength=len(Status)), strict=True)
             if count
         )
+        words = "reached accuracy 1" if which == "successful" else "converged"
         raise NoRows(
-            f"none of the {len(run):,} runs {'converged' if which == 'converged' else 'reached accuracy 1'} ({names}), so "
-            "there is no time to convergence to learn from; train for more epochs or with a larger stop.loss"
+            f"none of the {len(run):,} runs {words} ({names}), so there is no time to convergence to "
+            "learn from; train for more epochs or with a larger stop.loss"
         )
     chosen = np.flatnonzero(ended)
     numbers = np.cumsum(run.row_size[chosen], dtype=np.int64) * (3 * len(run.param_names) + 6)

@@ -81,7 +81,8 @@ def to_dict(fit: Fit) -> dict[str, Any]:
         "versions": {**_versions(), "simulated_with": manifest.versions},
         "settings": asdict(fit.settings),
         "rows": {
-            "rows": len(rows), "runs": len(np.unique(rows.seed)), "held_out_runs": len(np.unique(rows.seed[fit.held_out])),
+            "rows": len(rows), "runs": len(np.unique(rows.seed)),
+            "held_out_runs": len(np.unique(rows.seed[fit.held_out])),
             "runs_in_all": len(fit.run), "range_of_distance": fit.range_of_distance,
         },
         "features": [column._asdict() for column in fit.columns],

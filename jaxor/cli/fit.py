@@ -23,7 +23,8 @@ FACES = ("law", "published", "sound", "causal")
 )
 @click.option(
     "--models", type=click.Choice(FACES), multiple=True,
-    help="Only those: laws, the article's own procedure, well-posed estimators, those without final parameters. Repeatable.",
+    help="Only those: laws, the article's own procedure, well-posed estimators, and what needs no final parameters. "
+    "Repeatable.",
 )  # fmt: skip
 @click.option(
     "--reference", type=click.Choice(["final", "exact"]), default="final", show_default=True,

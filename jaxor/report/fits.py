@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -174,8 +175,9 @@ def _laws(fit: Fit) -> str:
     if slopes.theory is not None:
         lines.append(
             _wrapped(
-                "The slope on the plain logarithm of the distance to the end is too small: that distance lacks what is left "
-                "at the end, so it falls faster than geometrically in the last epochs, which stretches its logarithm."
+                "The slope on the plain logarithm of the distance to the end is too small: that distance lacks what is "
+                "left at the end, so it falls faster than geometrically in the last epochs, which stretches its "
+                "logarithm."
             )
         )
     if fit.speed is not None:
@@ -186,9 +188,9 @@ def _laws(fit: Fit) -> str:
 def _speed(speed: Speed) -> str:
     low, high = speed.interval
     return _wrapped(
-        f"Step length ~ distance^{speed.exponent:.3f} ({low:.3f} to {high:.3f}), where 0 is a constant speed and 1 a constant "
-        f"relative rate. Constant speed: {speed.constant_speed}. Constant rate: {speed.constant_rate}. In the median run the "
-        f"longest step is {speed.fastest:,.3g} times the shortest."
+        f"Step length ~ distance^{speed.exponent:.3f} ({low:.3f} to {high:.3f}), where 0 is a constant speed and 1 a "
+        f"constant relative rate. Constant speed: {speed.constant_speed}. Constant rate: {speed.constant_rate}. In the "
+        f"median run the longest step is {speed.fastest:,.3g} times the shortest."
     )
 
 
@@ -270,22 +272,24 @@ def sweep_text(fits: Sequence[Fit]) -> str:
         "R2 line",
         "R2 law",
     )
-    rows = [heads]
+    rows: list[tuple[str, ...]] = [heads]
     for fit in fits:
         experiment, s = _flat(fit.run.manifest.experiment), fit.slopes
         r2 = {m.candidate.name: m.grouped.r2 for m in fit.models if m.candidate.face == "law"}
         rows.append(
             (
                 *(str(experiment.get(key, "-")) for key in changed),
-                f"{len(fit.run):,}", percent(1 - fit.censoring.censored / len(fit.run), len(fit.run)), f"{len(fit.rows):,}",
+                f"{len(fit.run):,}", percent(1 - fit.censoring.censored / len(fit.run), len(fit.run)),
+                f"{len(fit.rows):,}",
                 f"{s.log_distance:.4g}", f"{s.log_shifted:.4g}", _maybe(s.log_to_minimum), _maybe(s.theory),
                 _r2(r2["distance"]), _r2(r2["log_shifted"]),
             )
         )  # fmt: skip
     note = (
-        "Slopes are epochs per e-fold of distance: on the logarithm of the distance d to the end, on ln(1 + d/c) with the shift c "
-        "fitted, and on that of the distance to the exact minimum. R2 by folds cut between runs: epochs linear in d, and by the "
-        "shifted logarithm. Where not all runs converged, the others are censored and not in the rows."
+        "Slopes are epochs per e-fold of distance: on the logarithm of the distance d to the end, on ln(1 + d/c) with "
+        "the shift c fitted, and on that of the distance to the exact minimum. R2 by folds cut between runs: epochs "
+        "linear in d, and by the shifted logarithm. Where not all runs converged, the others are censored and not in "
+        "the rows."
     )
     return f"{columns(rows, '<' * len(changed) + '>' * 9)}\n\n{_wrapped(note)}"
 
@@ -294,7 +298,7 @@ def _maybe(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _differences(experiments: Sequence[dict]) -> Iterator[str]:
+def _differences(experiments: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Keys in which they differ."""
     flat = [_flat(experiment) for experiment in experiments]
     for key in dict.fromkeys(key for table in flat for key in table):
@@ -302,7 +306,7 @@ def _differences(experiments: Sequence[dict]) -> Iterator[str]:
             yield key
 
 
-def _flat(table: dict, head: str = "") -> dict[str, object]:
+def _flat(table: dict[str, Any], head: str = "") -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in table.items():
         found |= _flat(value, f"{head}{key}.") if isinstance(value, dict) else {f"{head}{key}": value}
@@ -325,28 +329,22 @@ def prediction_text(prediction: Prediction, identity: str) -> str:
         info.append(
             (
                 "R2",
-                f"{_r2(errors.r2())} ({_interval(errors.r2_interval())}) over the rows of {len(errors.runs):,} converged runs",
+                f"{_r2(errors.r2())} ({_interval(errors.r2_interval())}) over {len(errors.runs):,} converged runs",
             )
         )
         info.append(("MAE", f"{_epochs(errors.mae())} epochs"))
         info.append(
             (
                 "coverage",
-                f"{percent(prediction.coverage, 1000)} of a run's rows within their intervals of {percent(level, 1000)}",
+                f"{percent(prediction.coverage, 1000)} of a run's rows within intervals of {percent(level, 1000)}",
             )
         )
-    first = np.unique(rows.seed, return_index=True)[1][:10]
     table = [("seed", "after step", "forecast", f"{percent(model.conformal.level, 100)} interval", "came")]
-    for place in first:
-        came = rows.remaining[place]
-        ends = f"{_epochs(prediction.low[place])} to {_epochs(prediction.high[place])}"
-        table.append(
-            (
-                str(rows.seed[place]),
-                str(rows.step[place]),
-                _epochs(prediction.epochs[place]),
-                ends,
-                f"{came:g}" if np.isfinite(came) else "did not converge",
-            )
+    for place in np.unique(rows.seed, return_index=True)[1][:10].tolist():
+        epochs, low, high, came = (
+            float(a[place]) for a in (prediction.epochs, prediction.low, prediction.high, rows.remaining)
         )
+        ends = f"{_epochs(low)} to {_epochs(high)}"
+        outcome = "did not converge" if math.isnan(came) else f"{came:g}"
+        table.append((str(rows.seed[place]), str(rows.step[place]), _epochs(epochs), ends, outcome))
     return f"{fields(info)}\n\n{columns(table, '>>>>>')}"
