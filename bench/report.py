@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("jaxor", "jax", "jaxlib", "optax", "numpy", "h5py", "torch", "numba")
+PACKAGES = ("jaxor", "jax", "jaxlib", "optax", "numpy", "scikit-learn", "h5py", "torch", "numba")
 
 _GPU = "import jax; print(jax.devices('gpu')[0].device_kind)"
 

@@ -147,7 +147,7 @@ class Judge:
         self.inside, self.outside = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         rows, inside, state = design.rows, self.inside, random_state
         self.actual, self.groups = rows.remaining[inside], rows.seed[inside]
-        self.folds = list(group_folds(self.groups, folds, state))
+        self.folds = list(group_folds(self.groups, folds))
         shuffled = np.random.default_rng(state).permutation(len(inside))
         self.one_each = np.sort(shuffled[np.unique(self.groups[shuffled], return_index=True)[1]])
 
