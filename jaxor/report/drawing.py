@@ -180,8 +180,8 @@ def frame_edges(values: Numbers) -> Numbers:
     Examples
     --------
     >>> edges = frame_edges(np.append(np.linspace(0, 1, 10_000), 1e9))
-    >>> len(edges), edges[[0, -1]].round(1)
-    (61, array([-0. , 1. ]))
+    >>> len(edges), edges[[0, -1]].round(2)
+    (61, array([-0.05, 1.05]))
     """
     low, high = np.quantile(values, (FRAME, 1 - FRAME))
     room = 0.05 * (high - low) or 1.0

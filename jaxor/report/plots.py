@@ -129,11 +129,9 @@ def _multiples(
     panels = figure.subplots(down, across, sharex=True, sharey=sharey, squeeze=False)
     cells = [draw(axes, model) for axes, model in zip(panels.flat, models, strict=False)]
     for axes, model in zip(panels.flat, models, strict=False):
-        axes.set_title(f"{_label(model)}\nR² {_r2(model.grouped.r2)}, MAE {model.grouped.mae:.3g} epochs")
-    for column in range(across):
-        last = (len(models) - 1 - column) // across
-        panels[last, column].set_xlabel("actual, epochs")
-        panels[last, column].tick_params(labelbottom=True)
+        axes.set_title(f"{_label(model)}\nR² {_r2(model.grouped.r2)}, MAE {_mae(model.grouped.mae)}")
+        axes.set_xlabel("actual, epochs")
+        axes.tick_params(labelbottom=True)
     for axes in panels[:, 0]:
         axes.set_ylabel(up)
     for axes in panels.flat[len(models) :]:
@@ -146,13 +144,14 @@ def _families(fit: Fit) -> Figure:
     """R2 of least squares by families of features, the best on top."""
     found = sorted(fit.ablations, key=lambda ablation: ablation.r2)
     title = f"Epochs to convergence of {_name(fit)}: R² by family of features"
+    lowest = min(ablation.interval.low for ablation in found)
     caption = (
-        f"Least squares, with the number of features in brackets; ln L2 is the logarithm of the distance. "
-        f"{_judged(fit)} Bars are 95 % intervals from resampling runs; what is below {LOWEST:g} is cut off."
+        "Least squares, with the number of features in brackets; ln L2 is the logarithm of the distance. "
+        f"{_judged(fit)} Bars are 95 % intervals from resampling runs"
+        f"{f'; what is below {LOWEST:g} is cut off' if lowest < LOWEST else ''}."
     )
     figure = new_figure(title, caption, 1.2 + 0.22 * len(found))
-    axes = figure.subplots()
-    lowest = max(min(ablation.interval.low for ablation in found), LOWEST)
+    axes, lowest = figure.subplots(), max(lowest, LOWEST)
     for place, ablation in enumerate(found):
         color = _color(ablation.name)
         axes.plot(ablation.interval, [place, place], color=color, lw=3, alpha=0.4)
@@ -283,6 +282,10 @@ def _name(fit: Fit) -> str:
 
 def _r2(value: float) -> str:
     return f"{value:.4f}" if value > -10 else f"{value:.3g}"
+
+
+def _mae(value: float) -> str:
+    return f"{value:,.0f} epochs" if value >= 100 else f"{value:.3g} epochs"
 
 
 _LINES: Mapping[str, dict[str, Any]] = {
