@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ from jaxor.analysis.features import ARTICLE, FEW_PARAMETERS, LAYERS, Convergence
 from jaxor.analysis.rows import Rows
 
 Numbers = NDArray[np.float64]
+
+KEPT_BYTES = 300_000_000
+"""Of columns that are made once; beyond, families are made again for the rows that are asked for."""
 
 
 class Column(NamedTuple):
@@ -53,7 +57,6 @@ class Design:
         self.few = len(param_names) <= FEW_PARAMETERS
         self._param_names = tuple(param_names)
         features = self._features((*ARTICLE, *LAYERS) if self.few else ("distance", *LAYERS))
-        self._moments = dict(moments or {})
         names = features.get_feature_names_out().tolist()
         known = [Column(name, family, exact) for name, family in zip(names, features.families_, strict=True)]
         columns = [*known, *(Column(name, _OTHER[name][0], _OTHER[name][1] or exact) for name in _OTHER)]
@@ -62,8 +65,14 @@ class Design:
         if self.few:
             columns += [Column(f"state({name})", "state", True) for name in param_names]
             columns += [Column(f"update({name})", "update", True) for name in param_names[: rows.update.shape[1]]]
-        columns += [Column(name, "moment", True) for name in self._moments]
+        columns += [Column(name, "moment", True) for name in moments or ()]
         self.columns: dict[str, Column] = {column.name: column for column in columns}
+        families = dict.fromkeys(column.family for column in columns)
+        self._place = {name: place for family in families for place, name in enumerate(self.family(family))}
+        self._made: dict[str, Numbers | None] = {}
+        if moments:
+            self._made["moment"] = np.column_stack([*moments.values()])
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,10 +92,25 @@ class Design:
 
     def matrix(self, names: Sequence[str], index: Any = slice(None)) -> Numbers:
         """The columns (n, F) float64 of some rows: a slice, numbers or a mask."""
-        rows = self.rows.take(index)
-        families = tuple(dict.fromkeys(self.columns[name].family for name in names))
-        made = {family: self._family(family, rows, index) for family in families}
-        return np.column_stack([made[self.columns[name].family][name] for name in names])
+        parts, rows = {}, None
+        for family in dict.fromkeys(self.columns[name].family for name in names):
+            kept = self._kept(family)
+            if kept is None:
+                rows = self.rows.take(index) if rows is None else rows
+                parts[family] = self._family(family, rows)
+            else:
+                parts[family] = kept[index]
+        columns = [parts[self.columns[name].family][:, self._place[name]] for name in names]
+        return np.column_stack(columns)
+
+    def _kept(self, family: str) -> Numbers | None:
+        """All rows of a family, made once, as long as all that is kept stays below `KEPT_BYTES`; else None."""
+        with self._lock:
+            if family not in self._made:
+                size = 8 * len(self.rows) * len(self.family(family))
+                fits = size + sum(made.nbytes for made in self._made.values() if made is not None) <= KEPT_BYTES
+                self._made[family] = self._family(family, self.rows) if fits else None
+            return self._made[family]
 
     def _features(self, families: tuple[str, ...]) -> ConvergenceFeatures:
         return ConvergenceFeatures(self._param_names, families).fit(self._pairs(self.rows.take(slice(0, 1))))
@@ -94,19 +118,15 @@ class Design:
     def _pairs(self, rows: Rows) -> NDArray[Any]:
         return np.hstack([rows.state, rows.reference])
 
-    def _family(self, family: str, rows: Rows, index: Any) -> Mapping[str, Numbers]:
-        """All columns of a family."""
-        names = self.family(family)
+    def _family(self, family: str, rows: Rows) -> Numbers:
+        """All columns (n, k) of a family."""
         if family in (*ARTICLE, *LAYERS):
-            features = self._features((family,))
-            return dict(zip(names, features.transform(self._pairs(rows)).T, strict=True))
+            return self._features((family,)).transform(self._pairs(rows))
         if family in ("state", "update"):
-            return dict(zip(names, getattr(rows, family).T.astype(np.float64), strict=True))
-        if family == "moment":
-            return {name: self._moments[name][index] for name in names}
+            return getattr(rows, family).astype(np.float64)
         if family == "minimum":
-            return {"L2 to the minimum": np.linalg.norm(rows.state - nearest_minimum(rows.state), axis=1)}
-        return {name: _OTHER[name][2](rows) for name in names}
+            return np.linalg.norm(rows.state - nearest_minimum(rows.state), axis=1)[:, None]
+        return np.column_stack([_OTHER[name][2](rows) for name in self.family(family)])
 
 
 _OTHER: Mapping[str, tuple[str, bool, Any]] = {

@@ -20,7 +20,7 @@ from jaxor.analysis.judgement import Candidate, forecast, held_out, verdict, who
 from jaxor.analysis.laws import LogLaw, ShiftedLogLaw
 from jaxor.analysis.moments import moments
 from jaxor.analysis.paths import Regions, Speed, regions, speed
-from jaxor.analysis.rows import NoRows, Reference, Rows, Which, rows_of
+from jaxor.analysis.rows import MAX_ROWS, NoRows, Reference, Rows, Which, rows_of
 from jaxor.analysis.survival import SurvivalModels, survival_models
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval
@@ -214,7 +214,10 @@ def fit_run(
     'no'
     """
     settings = settings or Settings()
-    rows = rows_of(run, reference=settings.reference, initial=settings.initial, which=settings.which)
+    rows = rows_of(
+        run, reference=settings.reference, initial=settings.initial, which=settings.which,
+        max_rows=None if settings.full else MAX_ROWS,
+    )  # fmt: skip
     out = _check(rows, settings)
     exact = settings.reference == "exact"
     found = moments(run, rows) if "causal" in settings.faces else {}

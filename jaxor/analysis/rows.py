@@ -22,8 +22,8 @@ Which = Literal["converged", "successful", "all"]
 WINDOW = 10
 """Recorded losses over which the decline of the loss is fitted."""
 
-MAX_NUMBERS = 2 * 10**8
-"""Numbers that the rows may have in all; of more runs some are left out."""
+MAX_ROWS = 10**6
+"""Rows that are made at most; of more runs some are left out."""
 
 
 class NoRows(ValueError):
@@ -76,7 +76,7 @@ class Rows:
 
 def rows_of(
     run: Run, *, reference: Reference = "final", initial: bool = False, which: Which = "converged",
-    max_numbers: int | None = MAX_NUMBERS,
+    max_rows: int | None = MAX_ROWS,
 ) -> Rows:  # fmt: skip
     """Make the rows of a simulation's runs, as the article does: every recorded state but a run's last.
 
@@ -94,8 +94,8 @@ def rows_of(
     which : {"converged", "successful", "all"}
         Runs that converged, or those with accuracy 1 at their end however they stopped (the article's code), or all:
         then `remaining` is NaN for those that did not converge.
-    max_numbers : int or None
-        About so many numbers are kept at most; of more runs an evenly spaced part is used. None: no limit.
+    max_rows : int or None
+        About so many at most; of more runs an evenly spaced part is used. None: no limit.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def rows_of(
             "the exact minimum is known of |w x + b| (abs1) with the mean squared error on xor only; "
             "measure distances to the final parameters (--reference final)"
         )
-    chosen = _chosen(run, which, max_numbers)
+    chosen = _chosen(run, which, max_rows)
     parts = [_rows(block, run, reference, initial) for block in _blocks(run, chosen)]
     whole = Rows(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Rows)})
     if which == "all":
@@ -131,7 +131,7 @@ def rows_of(
     return whole
 
 
-def _chosen(run: Run, which: Which, max_numbers: int | None) -> NDArray[np.bool_]:
+def _chosen(run: Run, which: Which, max_rows: int | None) -> NDArray[np.bool_]:
     """Which runs to use."""
     kinds = {"converged": run.status == Status.CONVERGED, "successful": run.final_accuracy == 1}
     ended = kinds.get(which, np.ones(len(run), bool))
@@ -147,9 +147,9 @@ def _chosen(run: Run, which: Which, max_numbers: int | None) -> NDArray[np.bool_
             "learn from; train for more epochs or with a larger stop.loss"
         )
     chosen = np.flatnonzero(ended)
-    numbers = np.cumsum(run.row_size[chosen], dtype=np.int64) * (3 * len(run.param_names) + 6)
-    if max_numbers is not None and numbers[-1] > max_numbers:
-        chosen = chosen[:: -(-int(numbers[-1]) // max_numbers)]
+    rows = int(run.row_size[chosen].sum(dtype=np.int64))
+    if max_rows is not None and rows > max_rows:
+        chosen = chosen[:: -(-rows // max_rows)]
     mask = np.zeros(len(run), bool)
     mask[chosen] = True
     return mask

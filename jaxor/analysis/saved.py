@@ -27,6 +27,7 @@ MAX_BYTES = 50_000_000
 
 TRUSTED = (
     "jaxor.analysis.networks.Network",
+    "jaxor.analysis.sound.Landmarks",
     "jaxor.analysis.sound.LogLinear",
     "jaxor.analysis.sound.Powers",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

@@ -54,6 +54,8 @@ def _wrapped(text: str) -> str:
 def _head(fit: Fit) -> str:
     rows, settings = fit.rows, fit.settings
     runs, out = len(np.unique(rows.seed)), len(np.unique(rows.seed[fit.held_out]))
+    ended = fit.run.status == Status.CONVERGED if settings.which == "converged" else fit.run.final_accuracy == 1
+    few = f", an evenly spaced part of {int(ended.sum()):,}" if runs < ended.sum() / 2 + 1 < ended.sum() else ""
     which = "converged" if settings.which == "converged" else "reached accuracy 1"
     goal = {
         "final": "the run's final parameters, which are known only afterwards",
@@ -70,7 +72,7 @@ def _head(fit: Fit) -> str:
             ("experiment", fit.run.manifest.experiment["name"]),
             (
                 "runs",
-                f"{runs:,} that {which} of {count(len(fit.run), 'run')}; {out:,} of them held out, drawn at random",
+                f"{runs:,} that {which}{few}, of {count(len(fit.run), 'run')}; {out:,} of them held out, drawn at random",
             ),
             (
                 "rows",
