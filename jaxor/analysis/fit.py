@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 from jaxor.analysis.candidates import FACES, ablations, candidates
 from jaxor.analysis.censoring import Censoring, censoring
@@ -374,7 +375,8 @@ class _Judge:
             candidate=candidate, estimator=estimator, causal=design.causal(candidate.columns), rows=len(some),
             fold_rows=min(inner.limit or len(self.inside), len(self.inside)), in_sample=in_sample,
             by_rows=_score(self.actual[sample], by_rows), grouped=Score.of(errors, state), held_out=held,
-            delta_aic=self._aic(candidate), errors=errors, predicted=predicted, conformal=conformal, coverage=coverage,
+            delta_aic=self._aic(candidate, estimator), errors=errors, predicted=predicted, conformal=conformal,
+            coverage=coverage,
         )  # fmt: skip
 
     def ablate(self, candidate: Candidate) -> Ablation:
@@ -393,18 +395,16 @@ class _Judge:
             return candidate
         return candidate if limit is None else replace(candidate, limit=min(limit, self.settings.fold_rows))
 
-    def _aic(self, candidate: Candidate) -> float | None:
+    def _aic(self, candidate: Candidate, estimator: Any) -> float | None:
         """n ln(mean squared error) + 2 k on one row a run, or None for models without a number of parameters.
 
-        Rows of one run are not independent, so on all rows the criterion would mean nothing.
+        Rows of one run are not independent, so on all rows the criterion would mean nothing. The estimator fitted to all of
+        them says how many parameters there are.
         """
-        if candidate.face == "published":
+        freedom, index = None if candidate.face == "published" else _freedom(estimator), self.inside[self.one_each]
+        if freedom is None or len(index) <= freedom + 1:
             return None
-        index = self.inside[self.one_each]
         estimator, some = fitted(replace(candidate, limit=None), self.design, index, self.settings.random_state)
-        freedom = _freedom(estimator)
-        if freedom is None or len(some) <= freedom + 1:
-            return None
         error = self.design.rows.remaining[some] - forecast(estimator, candidate, self.design, some)
         squares = float(np.mean(error**2))
         return len(some) * float(np.log(squares)) + 2 * freedom if squares > 0 else None
@@ -417,7 +417,7 @@ def _score(actual: Numbers, predicted: Numbers) -> float:
 
 def _freedom(estimator: Any) -> int | None:
     """Numbers that were learned, the variance of the residuals included."""
-    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     if hasattr(last, "freedom"):
         return last.freedom + 1
     if not hasattr(last, "coef_") and hasattr(last, "best_estimator_"):
