@@ -233,7 +233,7 @@ def _initial(block: Block, per_epoch: int, reference: Reference, updates: int) -
     assert traces is not None and traces.params is not None  # noqa: S101 (checked by the caller)
     if before is None:
         raise NoRows("initial parameters were not stored; simulate with --parameters both, or leave out --initial")
-    used = np.flatnonzero(traces.row_size > 1)
+    used = np.flatnonzero(traces.row_size > 0)
     ends = np.cumsum(traces.row_size, dtype=np.int64)
     first, last = (ends - traces.row_size)[used], (ends - 1)[used]
     goal = nearest_minimum(before[used]) if reference == "exact" else traces.params[last]
