@@ -167,6 +167,14 @@ def test_a_run_with_a_single_record_has_its_initial_state_for_a_row():
     check(rows_of(run, initial=True), looped(run, [True, True], initial=True))
 
 
+def test_a_loss_of_zero_has_no_decline():
+    experiment = get_experiment("abs1_convergence").replace(**{"optimizer.learning_rate": 0.5})
+    run = simulate(experiment, 20, x64=True)  # one step is enough
+    assert (run.trace(0).loss[1:] < 1e-30).all()
+    assert any((run.trace(seed).loss == 0).any() for seed in range(20))
+    check(rows_of(run), looped(run, np.ones(20)))
+
+
 @pytest.mark.parametrize("traces", ["none", "loss"])
 def test_runs_without_parameters_along_the_way_are_refused(traces: str):
     run = simulate("abs1_convergence", 3, traces=traces)
