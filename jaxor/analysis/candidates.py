@@ -72,7 +72,7 @@ def _published(design: Design, _: Any, random_state: int) -> Iterator[Candidate]
 
 
 def _sound(design: Design, _: Any, random_state: int) -> Iterator[Candidate]:
-    for name, estimator in sound(min(len(design), 1000), random_state).items():
+    for name, estimator in sound(random_state).items():
         yield Candidate(name, "sound", estimator, design.base, linear_rows(design.base) if name in _CHEAP else ROWS)
 
 

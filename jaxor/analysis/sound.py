@@ -91,13 +91,36 @@ class LogLinear(RegressorMixin, BaseEstimator):
         return np.clip(X @ self.coef_ + self.intercept_, *self.range_)
 
 
-def sound(rows: int, random_state: int = 0) -> dict[str, Any]:
+class Landmarks(Nystroem):
+    """Nystroem's approximation of a kernel, by all rows where there are fewer than `n_components`: then it is exact."""
+
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Draw landmarks from rows (n, F)."""
+        wanted = self.n_components
+        self.n_components = min(wanted, len(np.asarray(X)))
+        try:
+            return super().fit(X, y)
+        finally:
+            self.n_components = wanted
+
+
+class WholeRuns(GroupKFold):
+    """Folds cut between runs, fewer if there are fewer runs."""
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Number of folds of some rows."""
+        return min(self.n_splits, len(np.unique(groups)))
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        """Pairs of rows to learn from and rows to judge by."""
+        return GroupKFold(self.get_n_splits(groups=groups)).split(X, y, groups)
+
+
+def sound(random_state: int = 0) -> dict[str, Any]:
     """All of them, unfitted, by name; `fit` takes `groups`, the seed of each row, where a choice is made on whole runs.
 
     Parameters
     ----------
-    rows : int
-        How many they will be fitted on at least.
     random_state : int
     """
     with config_context(enable_metadata_routing=True):  # `groups` find their way to who asked for them
@@ -109,7 +132,7 @@ def sound(rows: int, random_state: int = 0) -> dict[str, Any]:
             "exponential": make_pipeline(
                 Powers(), PoissonRegressor(alpha=1e-4, solver="newton-cholesky", max_iter=100)
             ),
-            "kernel_rbf": _kernel(rows, random_state),
+            "kernel_rbf": _kernel(random_state),
             "kernel_linear": make_pipeline(Powers(), _ridge()),
             "nn_2layer": _network((32, 16), random_state),
             "nn_3layer": _network((64, 32, 16), random_state),
@@ -124,18 +147,18 @@ def sound(rows: int, random_state: int = 0) -> dict[str, Any]:
 
 
 def _grid(estimator: Any, grid: dict[str, Any]) -> GridSearchCV:
-    """Choose by five folds of whole runs."""
-    return GridSearchCV(estimator, grid, cv=GroupKFold(5), scoring="neg_mean_squared_error", error_score="raise")
+    """Choose by five folds of whole runs, or as many as there are runs."""
+    return GridSearchCV(estimator, grid, cv=WholeRuns(5), scoring="neg_mean_squared_error", error_score="raise")
 
 
 def _ridge() -> GridSearchCV:
     return _grid(Ridge(), {"alpha": np.logspace(-6, 3, 10)})
 
 
-def _kernel(rows: int, random_state: int) -> GridSearchCV:
+def _kernel(random_state: int) -> GridSearchCV:
     """Kernel ridge: exact up to `LANDMARKS` rows, beyond by Nystroem's approximation."""
-    landmarks = max(min(LANDMARKS, rows * 4 // 5), 1)
-    steps = make_pipeline(Powers(), Nystroem(n_components=landmarks, random_state=random_state), Ridge())
+    landmarks = Landmarks(n_components=LANDMARKS, random_state=random_state)
+    steps = Pipeline([("powers", Powers()), ("nystroem", landmarks), ("ridge", Ridge())])
     return _grid(steps, {"nystroem__gamma": [0.003, 0.03, 0.3], "ridge__alpha": [1e-6, 1e-4, 1e-2]})
 
 
