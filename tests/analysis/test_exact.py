@@ -31,7 +31,7 @@ def simulated(learning_rate: float) -> tuple[Rows, np.ndarray]:
 def test_every_row_takes_exactly_as_long_as_the_law_says(learning_rate: float):
     rows, distance = simulated(learning_rate)
     law = exact_law(ABS1.replace(**{"optimizer.learning_rate": learning_rate}).to_dict())
-    assert law == ExactLaw(learning_rate, 1e-7)
+    assert law is not None and law == ExactLaw(learning_rate, 1e-7)
     np.testing.assert_array_equal(law.remaining(distance), rows.remaining)
 
 

@@ -108,10 +108,10 @@ def test_equal_states_and_zero_references_give_finite_numbers():
 
 def test_it_is_a_scikit_learn_transformer():
     features = ConvergenceFeatures(article.PARAM_NAMES, families=("distance",))
-    copy = clone(features)
+    copy: Any = clone(features)
     assert copy is not features and copy.get_params() == features.get_params()
     assert copy.fit(article.pairs()) is copy and copy.n_features_in_ == 6
-    pipeline = make_pipeline(copy, StandardScaler()).fit(article.pairs())
+    pipeline: Any = make_pipeline(copy, StandardScaler()).fit(article.pairs())
     assert list(pipeline.get_feature_names_out()) == ["L1", "L2", "cosine"]
     model = make_pipeline(features, LinearRegression()).fit(article.pairs(), article.rows()["y"])
     assert model.predict(article.pairs()[:2]).shape == (2,)

@@ -23,6 +23,10 @@ ALL: list[tuple[Any, int]] = [
 ]
 
 
+def _fresh(law: Any) -> Any:
+    return clone(law)
+
+
 def noise(size: int, scale: float = 0.5) -> np.ndarray:
     return np.random.default_rng(0).normal(scale=scale, size=size)
 
@@ -160,12 +164,12 @@ def test_the_exact_law_learns_nothing():
 def test_laws_are_scikit_learn_regressors(law: Any, columns: int):
     X = np.random.default_rng(0).uniform(0.1, 0.9, (30, columns))
     y = np.linspace(1, 30, 30)
-    fitted = clone(law).fit(X, y)
+    fitted = _fresh(law).fit(X, y)
     assert fitted.get_params() == law.get_params()
     assert fitted.predict(X).shape == (30,) and fitted.predict(X).dtype == np.float64
     assert math.isfinite(fitted.score(X, y))
     with pytest.raises(ValueError, match=rf"X must have {columns} columns?, got shape \(30, {columns + 1}\)"):
-        clone(law).fit(np.ones((30, columns + 1)), y)
+        _fresh(law).fit(np.ones((30, columns + 1)), y)
 
 
 @pytest.mark.parametrize(("law", "columns"), ALL)
@@ -173,6 +177,8 @@ def test_the_number_of_learned_numbers(law: Any, columns: int):
     """As many as there are fitted attributes, but for the longest time seen, which is a bound."""
     X, y = np.random.default_rng(0).uniform(0.1, 0.9, (30, columns)), np.linspace(1, 30, 30)
     learned = [
-        name for name in vars(clone(law).fit(X, y)) if name.endswith("_") and name not in ("longest_", "n_features_in_")
+        name
+        for name in vars(_fresh(law).fit(X, y))
+        if name.endswith("_") and name not in ("longest_", "n_features_in_")
     ]
     assert law.freedom == len(learned)

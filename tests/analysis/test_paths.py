@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_speed_is_not_known_without_every_step_nor_of_runs_that_stand_still():
     thinned = rows_of(simulate("abs1_convergence", 5, traces="every=5"))
     assert speed(thinned, thinned.reference) is None
     rows, goal = walk(lambda distance: 0.1)
-    still = Rows(**(vars(rows) | {"update": np.zeros_like(rows.update)}))
+    still = replace(rows, update=np.zeros_like(rows.update))
     assert speed(still, goal) is None
 
 

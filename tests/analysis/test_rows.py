@@ -40,7 +40,9 @@ def digits() -> Run:
     return simulate(experiment, 4, traces="every=28")
 
 
-def looped(run: Run, chosen: Any, *, per_epoch: int = 1, initial: bool = False, exact: bool = False) -> list[dict]:
+def looped(
+    run: Run, chosen: Any, *, per_epoch: int = 1, initial: bool = False, exact: bool = False
+) -> list[dict[str, Any]]:
     """The rows of the chosen runs: a state, its reference, and epochs until the run's last recorded step."""
     rows = []
     for place in np.flatnonzero(chosen):
@@ -77,10 +79,14 @@ def goal(params: Any) -> np.ndarray:
 def decline(states: list[tuple[int, Any, Any]], per_epoch: int) -> float:
     """Minus the slope of a straight line through the last logarithms of the loss."""
     recent = [(step / per_epoch, math.log(loss)) for step, loss, _ in states if step >= 0][-WINDOW:]
-    return -float(np.polyfit(*np.transpose(recent), 1)[0]) if len(recent) > 1 else 0.0
+    return (
+        -float(np.polyfit([epoch for epoch, _ in recent], [height for _, height in recent], 1)[0])
+        if len(recent) > 1
+        else 0.0
+    )
 
 
-def check(rows: Rows, expected: list[dict], rtol: float = 1e-6) -> None:
+def check(rows: Rows, expected: list[dict[str, Any]], rtol: float = 1e-6) -> None:
     assert len(rows) == len(expected) > 0
     for name in expected[0]:
         found, wanted = getattr(rows, name), np.array([row[name] for row in expected])
