@@ -63,9 +63,11 @@ class Conformal:
             return cls(level, (), (float("inf"),))
         runs, owner = np.unique(groups, return_inverse=True)
         bins = int(np.clip(len(runs) // RUNS_PER_BIN, 1, MOST_BINS))
-        edges = np.unique(np.quantile(predicted, np.arange(1, bins) / bins))
+        edges = np.unique(np.quantile(predicted, np.arange(1, bins) / bins, method="higher"))
+        edges = edges[edges > predicted.min()]  # no bin is empty
         place = np.searchsorted(edges, predicted, side="right")
-        widths = [_quantile(error[place == b], owner[place == b], level) for b in range(len(edges) + 1)]
+        weight, share = 1 / np.bincount(owner)[owner], level * (len(runs) + 1) / len(runs)
+        widths = [_quantile(error[place == b], weight[place == b], share) for b in range(len(edges) + 1)]
         return cls(level, tuple(edges.tolist()), tuple(widths))
 
     def interval(self, predicted: ArrayLike) -> tuple[Numbers, Numbers]:
@@ -93,11 +95,13 @@ class Conformal:
         return cls(float(table["level"]), tuple(map(float, table["edges"])), widths)
 
 
-def _quantile(error: Numbers, owner: NDArray[np.intp], level: float) -> float:
-    """The smallest error that level * (runs + 1) runs keep within, each run's rows counted as one together."""
-    _, run, sizes = np.unique(owner, return_inverse=True, return_counts=True)
-    needed = level * (len(sizes) + 1)
+def _quantile(error: Numbers, weight: Numbers, share: float) -> float:
+    """The smallest error within which a share of the weight lies; infinite for a share above 1.
+
+    Rows weigh in every bin what they weigh in their run. Were the runs of a bin counted alike, long runs, which are in many
+    bins, would count more than short ones.
+    """
     order = np.argsort(error, kind="stable")
-    reached = np.cumsum(1 / sizes[run][order])
-    place = int(np.searchsorted(reached, needed - 1e-9))
+    reached = np.cumsum(weight[order])
+    place = int(np.searchsorted(reached, share * reached[-1] - 1e-9))
     return float(error[order[place]]) if place < len(error) else float("inf")

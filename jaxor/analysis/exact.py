@@ -55,7 +55,7 @@ class ExactLaw:
         distance = np.asarray(distance, np.float64)
         with np.errstate(divide="ignore"):
             folds = np.log(distance) - np.log(self.tolerance) / 2
-        steps = np.ceil(folds * self.slope) if self.slope else (folds >= 0).astype(float)
+        steps = np.ceil(folds * self.slope) if self.slope else np.heaviside(folds, 1.0)
         return np.maximum(steps, 0) + 1
 
 

@@ -165,7 +165,9 @@ def verdict(interval: Interval) -> str:
 
 
 def whole_runs(groups: NDArray[Any], limit: int | None, random_state: int = 0) -> Index:
-    """Rows of as many whole runs, drawn at random, as have together at most `limit` rows; at least one run.
+    """Rows of as many whole runs, drawn at random, as have together at most `limit` rows, but of two runs at least.
+
+    Models that choose on whole runs learn from some and look at others.
 
     Examples
     --------
@@ -177,7 +179,7 @@ def whole_runs(groups: NDArray[Any], limit: int | None, random_state: int = 0) -
     runs, owner, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.random.default_rng(random_state).permutation(len(runs))
     fits = np.cumsum(sizes[order]) <= limit
-    fits[0] = True
+    fits[:2] = True
     chosen = np.zeros(len(runs), bool)
     chosen[order[fits]] = True
     return np.flatnonzero(chosen[owner])

@@ -204,20 +204,19 @@ def _steps_per_epoch(run: Run) -> int:
 
 def _decline(loss: Floats, epoch: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
     """Minus the slope of the least-squares line through the last `WINDOW` points (epoch, ln loss) of the same run."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a loss may be exactly 0
         height = np.log(loss.astype(np.float64))
-    here = np.arange(len(loss))
-    count, sums = np.zeros(len(loss)), np.zeros((4, len(loss)))
-    for lag in range(WINDOW):
-        there = here - lag
-        inside = there >= start
-        there = np.where(inside, there, here)
-        t, h = epoch[there] - epoch, height[there] - height  # from the last point on, so that nothing cancels
-        count += inside
-        sums += np.where(inside, (t, h, t * t, t * h), 0.0)
-    t, h, tt, th = sums
-    spread = tt - t * t / count
-    with np.errstate(invalid="ignore", divide="ignore"):
+        here = np.arange(len(loss))
+        count, sums = np.zeros(len(loss)), np.zeros((4, len(loss)))
+        for lag in range(WINDOW):
+            there = here - lag
+            inside = there >= start
+            there = np.where(inside, there, here)
+            t, h = epoch[there] - epoch, height[there] - height  # from the last point on, so that nothing cancels
+            count += inside
+            sums += np.where(inside, (t, h, t * t, t * h), 0.0)
+        t, h, tt, th = sums
+        spread = tt - t * t / count
         slope = np.where(spread > 0, (th - t * h / count) / spread, 0.0)
     return np.where(np.isfinite(slope), -slope, 0.0)
 
@@ -240,7 +239,7 @@ def _initial(block: Block, per_epoch: int, reference: Reference, updates: int) -
     assert traces is not None and traces.params is not None  # noqa: S101 (checked by the caller)
     if before is None:
         raise NoRows("initial parameters were not stored; simulate with --parameters both, or leave out --initial")
-    used = np.flatnonzero(traces.row_size > 1)
+    used = np.flatnonzero(traces.row_size > 0)
     ends = np.cumsum(traces.row_size, dtype=np.int64)
     first, last = (ends - traces.row_size)[used], (ends - 1)[used]
     goal = nearest_minimum(before[used]) if reference == "exact" else traces.params[last]

@@ -30,10 +30,10 @@ TRUSTED = (
     "jaxor.analysis.sound.Landmarks",
     "jaxor.analysis.sound.LogLinear",
     "jaxor.analysis.sound.Powers",
+    "jaxor.analysis.sound.WholeRuns",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._regression.mean_squared_error",
     "sklearn.metrics._scorer._Scorer",
-    "sklearn.model_selection._split.GroupKFold",
     "sklearn.tree._tree.Tree",
 )
 """All that a model file may hold besides what skops itself trusts: nothing that runs when it is loaded."""

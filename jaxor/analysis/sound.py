@@ -56,7 +56,7 @@ class Powers(TransformerMixin, BaseEstimator):
 
 
 class Landmarks(TransformerMixin, BaseEstimator):
-    """Features whose inner products are a Gaussian kernel: exact up to `LANDMARKS` rows, else by Nystroem's approximation.
+    """Features whose inner products are a Gaussian kernel, exactly up to `LANDMARKS` rows, else as Nystroem's method does.
 
     Parameters
     ----------
@@ -118,6 +118,18 @@ class LogLinear(RegressorMixin, BaseEstimator):
         return np.clip(X @ self.coef_ + self.intercept_, *self.range_)
 
 
+class WholeRuns(GroupKFold):
+    """Folds cut between runs, fewer if there are fewer runs."""
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Number of folds of some rows."""
+        return min(self.n_splits, len(np.unique(groups)))
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        """Pairs of rows to learn from and rows to judge by."""
+        return GroupKFold(self.get_n_splits(groups=groups)).split(X, y, groups)
+
+
 def sound(random_state: int = 0) -> dict[str, Any]:
     """All of them, unfitted, by name; `fit` takes `groups`, the seed of each row, where a choice is made on whole runs.
 
@@ -153,8 +165,8 @@ def hist_boosting(trees: int, random_state: int) -> BaseEstimator:
 
 
 def _grid(estimator: Any, grid: dict[str, Any]) -> GridSearchCV:
-    """Choose by three folds of whole runs."""
-    return GridSearchCV(estimator, grid, cv=GroupKFold(3), scoring="neg_mean_squared_error")
+    """Choose by three folds of whole runs, or two if there are only two."""
+    return GridSearchCV(estimator, grid, cv=WholeRuns(3), scoring="neg_mean_squared_error")
 
 
 def _ridge() -> GridSearchCV:

@@ -72,7 +72,7 @@ def _head(fit: Fit) -> str:
             ("experiment", fit.run.manifest.experiment["name"]),
             (
                 "runs",
-                f"{runs:,} that {which}{few}, of {count(len(fit.run), 'run')}; {out:,} of them held out, drawn at random",
+                f"{runs:,} that {which}{few}, of {count(len(fit.run), 'run')}; {out:,} held out, drawn at random",
             ),
             (
                 "rows",

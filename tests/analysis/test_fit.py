@@ -1,0 +1,149 @@
+"""The whole of a fit: what it refuses, what it says of |w x + b|, and that it says the same again."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxor import Run, get_experiment, simulate
+from jaxor.analysis.candidates import FACES
+from jaxor.analysis.fit import Fit, Settings, fit_run
+from jaxor.analysis.rows import NoRows
+
+LAWS = Settings(faces=("law",), folds=5)
+
+
+@cache
+def run() -> Run:
+    return simulate("abs1_convergence", 60)
+
+
+@cache
+def laws() -> Fit:
+    return fit_run(run(), LAWS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"faces": ("law", "magic")}, "models must be some of law, published, sound, causal, got magic"),
+        ({"faces": ()}, "models must be some of law, published, sound, causal, got none"),
+        ({"folds": 1}, "folds must be at least 2, got 1"),
+        ({"held_out": 1.0}, "share of held-out runs must be at least 0 and below 1, got 1.0"),
+        ({"held_out": -0.1}, "share of held-out runs must be at least 0 and below 1, got -0.1"),
+        ({"level": 1.0}, "level must be between 0 and 1, got 1.0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], sentence: str):
+    with pytest.raises(ValueError, match=sentence):
+        Settings(**settings)
+
+
+def test_fewer_runs_than_folds_are_refused():
+    with pytest.raises(
+        NoRows, match=r"10 folds need at least as many runs to learn from, .* got 8 of 10 runs with rows"
+    ):
+        fit_run(simulate("abs1_convergence", 10))
+    with pytest.raises(NoRows, match=r"2 folds need .*, and two outside of each; got 2 of 2 runs"):
+        fit_run(simulate("abs1_convergence", 2), Settings(folds=2, held_out=0))
+
+
+def test_a_constant_target_is_refused():
+    """At rate 1/2 every run takes two epochs, so every row has one to go."""
+    half = get_experiment("abs1_convergence").replace(**{"optimizer.learning_rate": 0.5})
+    with pytest.raises(NoRows, match="every row has 1 epochs? to go, so there is nothing to explain"):
+        fit_run(simulate(half, 20), LAWS)
+
+
+def test_models_come_in_the_order_of_their_faces():
+    faces = [judged.candidate.face for judged in laws().models]
+    assert faces == sorted(faces, key=FACES.index)
+    assert [judged.candidate.name for judged in laws().models] == [
+        "distance", "log_distance", "log_shifted", "rate_forecast", "loss_slope", "log_to_minimum", "exact",
+    ]  # fmt: skip
+    assert laws().model("exact").candidate.face == "law"
+    with pytest.raises(KeyError, match="no model 'magic'; there are law/distance, law/log_distance"):
+        laws().model("magic")
+
+
+def test_the_laws_of_abs1_are_recovered():
+    exact = laws().model("exact")
+    assert (exact.in_sample, exact.by_rows, exact.grouped.r2, exact.grouped.mae, exact.coverage) == (1, 1, 1, 0, 1)
+    assert laws().model("log_shifted").grouped.r2 > 0.999
+    assert laws().model("distance").grouped.r2 == pytest.approx(0.5, abs=0.1)
+    assert laws().slopes.theory == pytest.approx(4.4814, abs=1e-4)
+    assert laws().slopes.log_to_minimum == pytest.approx(4.4814, rel=2e-3)
+    assert laws().slopes.log_shifted == pytest.approx(4.4814, rel=5e-3)
+    assert laws().slopes.log_distance == pytest.approx(4.02, abs=0.05)  # too short by what is left at the end
+    assert [(v.first, v.second, v.answer) for v in laws().verdicts] == [("law/distance", "law/log_shifted", "no")]
+    found = laws().speed
+    assert found is not None and found.constant_speed == "no"
+
+
+def test_what_is_causal():
+    causal = {judged.candidate.name for judged in laws().models if judged.causal}
+    assert causal == {"loss_slope", "log_to_minimum", "exact"}
+
+
+def test_no_run_is_learned_from_and_held_out():
+    fit = laws()
+    out = set(fit.rows.seed[fit.held_out])
+    assert len(out) == 12 and not out & set(fit.rows.seed[~fit.held_out])
+    assert all(len(judged.predicted) == (~fit.held_out).sum() for judged in fit.models)
+    everything = fit_run(run(), Settings(faces=("law",), folds=5, held_out=0))
+    assert not everything.held_out.any() and everything.models[0].held_out is None
+
+
+def test_information_criteria_are_on_one_row_a_run():
+    deltas: dict[str, Any] = {judged.candidate.name: judged.delta_aic for judged in laws().models}
+    assert min(delta for delta in deltas.values() if delta is not None) == 0
+    assert deltas["distance"] > deltas["log_distance"] > deltas["log_shifted"]
+    assert deltas["exact"] is None  # without an error its logarithm is infinite
+
+
+def test_leaving_out_logarithms_costs_what_it_does():
+    r2 = {ablation.name: ablation.r2 for ablation in laws().ablations}
+    assert r2["without log"] < 0.8 < 0.9 < r2["all"]
+    assert r2["only ln L2"] > 0.98 > 0.6 > r2["only L2"]
+
+
+def test_progress_counts_every_task():
+    seen: list[int] = []
+    fit_run(run(), LAWS, workers=1, watch=seen.append)
+    assert seen == [len(seen) - 1] + [1] * (len(seen) - 1)
+
+
+def figures(fit: Fit) -> Any:
+    """All that a fit says, numbers to the last bit."""
+    return (
+        [(judged.to_dict(), judged.predicted.tobytes(), judged.conformal) for judged in fit.models],
+        fit.verdicts, fit.ablations, fit.importances, fit.slopes, fit.speed, fit.regions, fit.held_out.tobytes(),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*(converge|Ill-conditioned).*")
+def test_a_fit_is_the_same_again_whatever_the_number_of_workers():
+    settings = Settings(folds=2, fold_rows=300)
+    few = simulate("abs1_normal", 8)
+    first = fit_run(few, settings, workers=1)
+    second = fit_run(few, settings, workers=2)
+    assert repr(figures(first)) == repr(figures(second))  # nan is nan
+    faces = [judged.candidate.face for judged in first.models]
+    assert list(dict.fromkeys(faces)) == list(FACES)
+
+
+@pytest.mark.slow
+def test_a_handful_of_runs_is_enough_for_all_sound_models():
+    fit = fit_run(simulate("abs1_convergence", 5), Settings(faces=("sound",), folds=2))
+    assert all(np.isfinite(judged.grouped.mae) for judged in fit.models)
+
+
+@pytest.mark.slow
+def test_runs_longer_than_the_limit_of_rows_are_learned_from_two_at_a_time():
+    """Each has more than thirty rows; with one run there is nothing to choose by."""
+    fit = fit_run(simulate("abs1_convergence", 10), Settings(faces=("sound",), folds=2, fold_rows=30))
+    assert all(np.isfinite(judged.grouped.mae) for judged in fit.models)
