@@ -1,4 +1,4 @@
-"""The convergence-time article's own 3,345 rows: its eleven regressors as published, beside exact least squares and laws.
+"""The convergence-time article's own 3,345 rows: its eleven regressors as published, least squares, and laws.
 
 The rows are in tests/data/regression. Takes about three minutes.
 """

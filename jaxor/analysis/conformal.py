@@ -98,8 +98,8 @@ class Conformal:
 def _quantile(error: Numbers, weight: Numbers, share: float) -> float:
     """The smallest error within which a share of the weight lies; infinite for a share above 1.
 
-    Rows weigh in every bin what they weigh in their run. Were the runs of a bin counted alike, long runs, which are in many
-    bins, would count more than short ones.
+    Rows weigh in every bin what they weigh in their run. Were the runs of a bin counted alike, long runs, which are in
+    many bins, would count more than short ones.
     """
     order = np.argsort(error, kind="stable")
     reached = np.cumsum(weight[order])

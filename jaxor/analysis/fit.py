@@ -257,8 +257,8 @@ def _check(rows: Rows, settings: Settings) -> NDArray[np.bool_]:
     learning, runs = len(np.unique(rows.seed[~out])), len(np.unique(rows.seed))
     if learning < settings.folds or learning - -(-learning // settings.folds) < 2:
         raise NoRows(
-            f"{settings.folds} folds need at least as many runs to learn from, and two outside of each; got {learning} of "
-            f"{runs} runs with rows; simulate more seeds, or choose fewer --folds"
+            f"{settings.folds} folds need at least as many runs to learn from, and two outside of each; got {learning} "
+            f"of {runs} runs with rows; simulate more seeds, or choose fewer --folds"
         )
     if np.ptp(rows.remaining) == 0:
         raise NoRows(f"every row has {rows.remaining[0]:g} epochs to go, so there is nothing to explain")

@@ -56,7 +56,7 @@ class Powers(TransformerMixin, BaseEstimator):
 
 
 class Landmarks(TransformerMixin, BaseEstimator):
-    """Features whose inner products are a Gaussian kernel, exactly up to `LANDMARKS` rows, else as Nystroem's method does.
+    """Features whose inner products are a Gaussian kernel, exactly up to `LANDMARKS` rows, else by Nystroem's method.
 
     Parameters
     ----------

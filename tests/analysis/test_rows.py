@@ -155,14 +155,14 @@ def test_a_run_directory_gives_the_same_rows_in_any_cut(tmp_path: Any, monkeypat
         np.testing.assert_array_equal(getattr(here, name), getattr(there, name), err_msg=name)
 
 
-def test_no_more_rows_than_memory_has_room_for_and_never_parts_of_runs():
+def test_no_more_rows_than_asked_for_and_never_parts_of_runs():
     run, whole = relu1(), rows_of(relu1())
-    few = rows_of(run, max_numbers=10_000)
-    assert 0 < len(few) * (3 * 6 + 6) < 12_000  # every n-th run, long or short
+    few = rows_of(run, max_rows=400)
+    assert 0 < len(few) < 480  # every n-th run, long or short
     sizes = dict(zip(*np.unique(whole.seed, return_counts=True), strict=True))
     for seed, size in zip(*np.unique(few.seed, return_counts=True), strict=True):
         assert sizes[seed] == size
-    assert len(rows_of(run, max_numbers=None)) == len(whole)
+    assert len(rows_of(run, max_rows=None)) == len(whole)
 
 
 def test_a_run_with_a_single_record_has_its_initial_state_for_a_row():
