@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -361,5 +362,7 @@ def _each(
             watch(1)
         return done
 
-    with threadpool_limits(1), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    # BLAS has one limit for the process, OpenMP one for each thread; their threads would only be in each other's way.
+    limit, number = partial(threadpool_limits, 1), workers or len(os.sched_getaffinity(0))
+    with limit(), ThreadPoolExecutor(number, initializer=limit) as pool:
         return list(pool.map(one, candidates))
