@@ -74,6 +74,10 @@ def _published(design: Design, _: Any, random_state: int) -> Iterator[Candidate]
 def _sound(design: Design, _: Any, random_state: int) -> Iterator[Candidate]:
     for name, estimator in sound(random_state).items():
         yield Candidate(name, "sound", estimator, design.base, linear_rows(design.base) if name in CHEAP else ROWS)
+    memory = design.family("moment") or design.family("update")
+    if memory:
+        estimator = sound(random_state)["hist_boosting"]
+        yield Candidate("hist_boosting_memory", "sound", estimator, (*design.base, *memory), ROWS)
 
 
 def _causal(design: Design, _: Any, random_state: int) -> Iterator[Candidate]:
@@ -90,7 +94,7 @@ CAUSAL = {
     "losses": ("loss",),
     "state_and_losses": ("state", "loss"),
 }
-"""What the models look at that use no final parameters; the first three are the test of the Markov property."""
+"""What the models look at that use no final parameters."""
 
 
 def boosting(random_state: int) -> BaseEstimator:
