@@ -358,5 +358,7 @@ def _each(
             watch(1)
         return done
 
-    with threadpool_limits(1), ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    workers = workers or len(os.sched_getaffinity(0))
+    # BLAS has one limit in all, OpenMP one in each thread, where boosting in the threads of both workers is far slower.
+    with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as pool:
         return list(pool.map(one, candidates))
