@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 import jaxor
 from jaxor.analysis import laws
@@ -122,9 +125,8 @@ def learned(estimator: Any, columns: tuple[str, ...]) -> dict[str, Any] | None:
             name: float(value) for name, value in vars(estimator).items() if name.endswith("_") and np.ndim(value) == 0
         }
         return {"law": type(estimator).__name__} | estimator.get_params() | found
-    steps = getattr(estimator, "steps", [])
-    if [type(step).__name__ for _, step in steps] == ["StandardScaler", "LinearRegression"]:
-        scaler, line = (step for _, step in steps)
+    if isinstance(estimator, Pipeline) and [*map(type, estimator)] == [StandardScaler, LinearRegression]:
+        scaler, line = estimator
         slopes = line.coef_ / scaler.scale_
         intercept = float(line.intercept_ - slopes @ scaler.mean_)
         return {"intercept": intercept, "coefficients": dict(zip(columns, slopes.tolist(), strict=True))}
@@ -226,8 +228,6 @@ def _estimator(entry: Mapping[str, Any], path: Path) -> Any:
     if numbers is not None and "law" in numbers:
         return _law(numbers)
     if numbers is not None:
-        from sklearn.linear_model import LinearRegression
-
         line = LinearRegression()
         line.coef_ = np.array([float(numbers["coefficients"][name]) for name in entry["columns"]])
         line.intercept_ = float(numbers["intercept"])
