@@ -264,7 +264,7 @@ def _check(rows: Rows, settings: Settings) -> NDArray[np.bool_]:
 
 _CLAIMS = (
     ("epochs are linear in distance, rather than in its logarithm", ("law", "distance"), ("law", "log_shifted")),
-    ("18 features with least squares beat the law of one", ("sound", "linear"), ("law", "log_shifted")),
+    ("all features with least squares beat the law of one", ("sound", "linear"), ("law", "log_shifted")),
     ("a flexible model beats the law of one feature", ("sound", "hist_boosting"), ("law", "log_shifted")),
     ("the state tells more with the last update", ("causal", "state_and_update"), ("causal", "state")),
     ("the state tells more with the optimizer's moments", ("causal", "state_and_moments"), ("causal", "state")),
