@@ -78,6 +78,8 @@ class Settings:
             raise ValueError(f"the share of held-out runs must be at least 0 and below 1, got {self.held_out}")
         if not 0 < self.level < 1:
             raise ValueError(f"level must be between 0 and 1, got {self.level}")
+        if not 0 <= self.random_state < 2**32:
+            raise ValueError(f"the random state must be between 0 and 2^32 - 1, got {self.random_state}")
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,8 @@ def _decline(loss: Floats, epoch: NDArray[np.float64], start: NDArray[np.int64])
         there = here - lag
         inside = there >= start
         there = np.where(inside, there, here)
-        t, h = epoch[there] - epoch, height[there] - height  # from the last point on, so that nothing cancels
+        with np.errstate(invalid="ignore"):  # a loss of 0
+            t, h = epoch[there] - epoch, height[there] - height  # from the last point on, so that nothing cancels
         count += inside
         sums += np.where(inside, (t, h, t * t, t * h), 0.0)
     t, h, tt, th = sums

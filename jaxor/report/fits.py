@@ -105,10 +105,10 @@ def _models(models: Sequence[Judged]) -> str:
     shown = [line[0] if line[0].endswith(":") else text for line, text in zip(lines, table, strict=True)]
     notes = (
         "* looks only at what is known while a run is under way; all others take the final parameters. MAE: mean "
-        "absolute error, epochs. Run folds: each run is forecast by a model that has not seen it. Row folds put rows of "
-        "one run on both sides, as in the article, and are no measure of new runs. Held out: runs that no model learned "
-        "from. dAIC: "
-        "Akaike's criterion less that of the best, on one row a run, for models whose numbers can be counted."
+        "absolute error, epochs. Run folds: each run is forecast by a model that has not seen it. Row folds put rows "
+        "of one run on both sides, as in the article, and are no measure of new runs. Held out: runs that no model "
+        "learned from. dAIC: Akaike's criterion less that of the best, on one row a run, for models whose numbers can "
+        "be counted."
     )
     failed = [f"{m.candidate.face}/{m.candidate.name} could not be fitted: {m.failure}" for m in models if m.failure]
     return "\n".join([*shown, "", *map(_wrapped, failed), _wrapped(notes)])
