@@ -90,9 +90,12 @@ class Conformal:
 
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Conformal:
-        """Undo `to_dict`."""
+        """Undo `to_dict`; a ValueError if the numbers do not fit together."""
         widths = tuple(float("inf") if width is None else float(width) for width in table["halfwidths"])
-        return cls(float(table["level"]), tuple(map(float, table["edges"])), widths)
+        edges = tuple(map(float, table["edges"]))
+        if len(widths) != len(edges) + 1 or list(edges) != sorted(edges):
+            raise ValueError(f"{len(edges)} ascending edges need one more halfwidths, got {edges} and {widths}")
+        return cls(float(table["level"]), edges, widths)
 
 
 def _quantile(error: Numbers, weight: Numbers, share: float) -> float:

@@ -140,7 +140,7 @@ def bootstrap(statistic: Callable[[Numbers], Any], sums: Numbers, random_state: 
     from scipy.stats import bootstrap as resample  # takes a second to import
 
     runs = sums.shape[1]
-    if runs < 2:
+    if runs < 2 or not np.isfinite(statistic(sums.sum(axis=1))):  # scipy would warn of it
         return Interval(float("nan"), float("nan"))
 
     def of(numbers: Any, axis: int = -1) -> Any:

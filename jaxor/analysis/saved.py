@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 import jaxor
 from jaxor.analysis import laws
@@ -123,9 +126,9 @@ def learned(estimator: Any, columns: tuple[str, ...]) -> dict[str, Any] | None:
             name: float(value) for name, value in vars(estimator).items() if name.endswith("_") and np.ndim(value) == 0
         }
         return {"law": type(estimator).__name__} | estimator.get_params() | found
-    steps = getattr(estimator, "steps", [])
-    if [type(step).__name__ for _, step in steps] == ["StandardScaler", "LinearRegression"]:
-        scaler, line = (step for _, step in steps)
+    steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else []
+    if [*map(type, steps)] == [StandardScaler, LinearRegression]:
+        scaler, line = steps
         slopes = line.coef_ / scaler.scale_
         intercept = float(line.intercept_ - slopes @ scaler.mean_)
         return {"intercept": intercept, "coefficients": dict(zip(columns, slopes.tolist(), strict=True))}
@@ -135,27 +138,39 @@ def learned(estimator: Any, columns: tuple[str, ...]) -> dict[str, Any] | None:
 def save(fit: Fit, run_dir: str | Path, name: str = "default") -> list[Path]:
     """Keep a fit beside its runs; laws are in the JSON, other models in files of their own if skops is installed.
 
-    The article's own procedures are not kept: they are there to be compared with.
+    The article's own procedures are not kept: they are there to be compared with. The JSON goes first and comes last,
+    so that it never tells of models of another fit, even if this is interrupted.
 
     Returns
     -------
     list of Path
         What was written, the JSON first.
     """
-    table = json.dumps(to_dict(fit), indent=1, allow_nan=False)
     path = derived(run_dir, "fits", f"{name}.json")
-    keep(path, table.encode())
-    written = [path]
+    table = json.dumps(to_dict(fit), indent=1, allow_nan=False).encode()
+    models = {_model_file(path, m.candidate.face, m.candidate.name): m.estimator for m in fit.models if _in_a_file(m)}
+    data = _dumped(models)
+    for old in (path, *models):
+        old.unlink(missing_ok=True)
+    for file, content in data.items():
+        keep(file, content)
+    keep(path, table)
+    return [path, *data]
+
+
+def _in_a_file(model: Judged) -> bool:
+    """Whether a model is kept, and not as numbers in the JSON."""
+    kept = model.candidate.face != "published" and not model.failure
+    return kept and learned(model.estimator, model.candidate.columns) is None
+
+
+def _dumped(models: Mapping[Path, Any]) -> dict[Path, bytes]:
+    """What the files of models hold; nothing without skops."""
     try:
         from skops import io
     except ImportError:
-        return written
-    for judged in fit.models:
-        if judged.candidate.face in ("sound", "causal"):
-            data = io.dumps(judged.estimator, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
-            written.append(_model_file(path, judged.candidate.face, judged.candidate.name))
-            keep(written[-1], data)
-    return written
+        return {}
+    return {path: io.dumps(model, compression=zipfile.ZIP_DEFLATED, compresslevel=1) for path, model in models.items()}
 
 
 def load(path: str | Path, model: str | None = None) -> Saved:
@@ -179,25 +194,48 @@ def load(path: str | Path, model: str | None = None) -> Saved:
     """
     path = Path(path)
     table = _read(path)
-    entry = _choose(table["models"], model, path)
     try:
-        name, face, columns = str(entry["name"]), str(entry["face"]), tuple(map(str, entry["columns"]))
-        return Saved(
-            name=name, face=face, columns=columns, causal=bool(entry["causal"]),
-            reference=str(table["settings"]["reference"]), conformal=Conformal.from_dict(entry["conformal"]),
-            estimator=_estimator(entry, path), identity=str(table["identity"]),
-        )  # fmt: skip
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{path} is not a fit of jaxor: {error!r:.80} in model {model or 'default'}") from error
+        entry = _choose(table["models"], model, path)
+        if entry["failure"] is not None:
+            raise ValueError(f"{entry['face']}/{entry['name']} could not be fitted: {entry['failure']!s:.200}")
+    except _WRONG as error:
+        raise _no_fit(path, error) from error
+    try:
+        return _saved(table, entry, path)
+    except (*_WRONG, ValueError) as error:
+        raise _no_fit(path, error) from error
+
+
+_WRONG = (LookupError, TypeError, AttributeError, OverflowError)
+"""What comes of JSON that is other than expected."""
+
+
+def _no_fit(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} is not a fit of jaxor: {error!r:.80}")
+
+
+def _saved(table: Mapping[str, Any], entry: Mapping[str, Any], path: Path) -> Saved:
+    columns, estimator = tuple(map(str, entry["columns"])), _estimator(entry, path)
+    try:
+        estimator.predict(np.ones((1, len(columns))))
+    except Exception as error:  # whatever is missing, or does not fit together
+        raise _no_fit(path, error) from error
+    return Saved(
+        name=str(entry["name"]), face=str(entry["face"]), columns=columns, causal=bool(entry["causal"]),
+        reference=str(table["settings"]["reference"]), conformal=Conformal.from_dict(entry["conformal"]),
+        estimator=estimator, identity=str(table["identity"]),
+    )  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path} is not a file")
         if path.stat().st_size > MAX_BYTES:
             raise StoreError(f"{path} is larger than a fit can be")
         table = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise StoreError(f"there is no fit {path}; make it with: jaxor fit") from error
+        raise StoreError(f"there is no fit {path}; make one with: jaxor fit DIR --name {path.stem}") from error
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not JSON: {error!s:.80}") from error
     if (
@@ -213,12 +251,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _choose(models: list[Any], model: str | None, path: Path) -> Mapping[str, Any]:
     known = {f"{entry['face']}/{entry['name']}": entry for entry in models if entry["face"] != "published"}
+    if not known:
+        raise ValueError(
+            f"{path} keeps no models, since the article's own procedures are only there to be compared with"
+        )
     if model is None:
         causal = [entry for entry in known.values() if entry["causal"]] or [*known.values()]
-        return min(causal, key=lambda entry: entry["grouped"]["mae"])
+        return min(causal, key=lambda entry: (entry["failure"] is not None, entry["grouped"]["mae"] or 0.0))
     found = [entry for full, entry in known.items() if model in (full, full.partition("/")[2])]
     if not found:
-        raise ValueError(f"{path} has no model {model}; it has {', '.join(known)}")
+        raise ValueError(f"{path} keeps no model {model}; it keeps {', '.join(known)}")
     return found[0]
 
 
@@ -227,8 +269,6 @@ def _estimator(entry: Mapping[str, Any], path: Path) -> Any:
     if numbers is not None and "law" in numbers:
         return _law(numbers)
     if numbers is not None:
-        from sklearn.linear_model import LinearRegression
-
         line = LinearRegression()
         line.coef_ = np.array([float(numbers["coefficients"][name]) for name in entry["columns"]])
         line.intercept_ = float(numbers["intercept"])
@@ -249,12 +289,16 @@ def _from_file(path: Path) -> Any:
     try:
         from skops import io
     except ImportError as error:
-        raise ImportError("this model is in a file of skops; install it with: pip install 'jaxor[models]'") from error
+        raise ImportError(
+            "this model is in a file of skops; install it with: pip install 'jaxor[models]', or choose a law, such as: "
+            "--model log_shifted"
+        ) from error
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise StoreError(
-            f"{path} is not there; make it with skops installed (pip install 'jaxor[models]') and: jaxor fit"
+            f"{path} is not there; make it with skops installed (pip install 'jaxor[models]') and: jaxor fit; or "
+            "choose a law, such as: --model log_shifted"
         ) from error
     try:
         foreign = sorted({*io.get_untrusted_types(data=data)} - {*TRUSTED})

@@ -47,7 +47,8 @@ def predict(directory: Path, fit: str, model: str | None, out: Path | None, as_j
     if out is not None:
         export_table(_table(found), out)
     if not as_json:
-        click.echo(prediction_text(found, run.identity))
+        seen = path.parent.resolve() == derived(directory, "fits", "any").parent.resolve()
+        click.echo(prediction_text(found, run.identity, seen=seen))
         return
     errors = found.errors
     table = {"path": str(directory), "fit": str(path), "model": f"{found.model.face}/{found.model.name}"}

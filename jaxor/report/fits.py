@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxor.analysis.candidates import ROWS
 from jaxor.analysis.censoring import Censoring, Median
 from jaxor.analysis.fit import Fit
 from jaxor.analysis.judge import Judged, Score
@@ -61,10 +62,11 @@ def _head(fit: Fit) -> str:
         "final": "the run's final parameters, which are known only afterwards",
         "exact": "the nearest exact minimum, which is known without training",
     }
-    limits = "no limits" if settings.full else (
-        f"at most {max((m.rows for m in fit.models), default=0):,} rows of whole runs, costly models in a fold "
-        f"{settings.fold_rows:,}; all rows are forecast"
-    )  # fmt: skip
+    limits = "all rows that are not held out"
+    if any(m.candidate.limit for m in fit.models):
+        limits = (
+            f"whole runs; costly models from {ROWS:,} rows at most, in a fold {settings.fold_rows:,}; all are forecast"
+        )
     spread = fit.range_of_distance
     warning = "; below 10, where a line and a logarithm are hard to tell apart in first rows" if spread < 10 else ""
     return fields(
@@ -82,15 +84,15 @@ def _head(fit: Fit) -> str:
             ("distances", f"to {goal[settings.reference]}"),
             ("range", f"largest first distance {spread:,.3g} times the smallest{warning}"),
             ("learned", f"from {limits}"),
-            ("intervals", "95 %, whole runs resampled; folds and held-out runs never share a run unless said"),
+            ("intervals", "95 %, by resampling whole runs"),
         ]
     )
 
 
 def _models(models: Sequence[Judged]) -> str:
     heads = [
-        ("", "", "in-sample", "folds by", "folds by run", "", "", "held-out", "", ""),
-        ("", "rows", "R2", "row: R2", "R2", "95 %", "MAE", "R2", "MAE", "dAIC"),
+        ("", "", "R2 in", "R2 row", "R2 run", "", "", "held", "out", ""),
+        ("", "rows", "sample", "folds", "folds", "95 %", "MAE", "R2", "MAE", "dAIC"),
     ]
     lines: list[Sequence[str]] = [*heads]
     face = None
@@ -104,9 +106,11 @@ def _models(models: Sequence[Judged]) -> str:
     table = columns([(line[0][:width], *line[1:]) for line in lines], "<>>>><>>>>").splitlines()
     shown = [line[0] if line[0].endswith(":") else text for line, text in zip(lines, table, strict=True)]
     notes = (
-        "* looks only at what is known while a run is under way; all others take the final parameters. MAE in epochs. "
-        "Folds by row put rows of one run on both sides, as in the article, and are no measure of new runs. "
-        "dAIC: to the best, on one row a run, of models whose numbers can be counted."
+        "* looks only at what is known while a run is under way; all others take the final parameters. MAE: mean "
+        "absolute error, epochs. Run folds: each run is forecast by a model that has not seen it. Row folds put rows "
+        "of one run on both sides, as in the article, and are no measure of new runs. Held out: runs that no model "
+        "learned from. dAIC: Akaike's criterion less that of the best, on one row a run, for models whose numbers can "
+        "be counted."
     )
     failed = [f"{m.candidate.face}/{m.candidate.name} could not be fitted: {m.failure}" for m in models if m.failure]
     return "\n".join([*shown, "", *map(_wrapped, failed), _wrapped(notes)])
@@ -145,16 +149,15 @@ def _epochs(value: float) -> str:
 
 def _verdicts(fit: Fit) -> str:
     rows = [("", "MAE", "95 %", "")]
-    rows += [
-        (v.claim, f"{v.difference:+.3g}", f"{v.interval.low:+.3g} to {v.interval.high:+.3g}", v.answer)
-        for v in fit.verdicts
-    ]
-    note = "MAE: of the first less that of the second model, paired by run, in epochs."
+    for v in fit.verdicts:
+        ends = f"{v.interval.low:+.3g} to {v.interval.high:+.3g}"
+        rows += [(v.claim, f"{v.difference:+.3g}", ends, v.answer), (f"  {v.first} less {v.second}", "", "", "")]
+    note = "MAE: of the first model named less that of the second, by run folds, paired by run, in epochs."
     return f"{columns(rows, '<><<')}\n\n{_wrapped(note)}"
 
 
 def _ablations(fit: Fit) -> str:
-    rows = [("columns", "", "in-sample R2", "folds by run: R2", "95 %")]
+    rows = [("columns", "", "in-sample R2", "R2 run folds", "95 %")]
     rows += [(a.name, str(a.columns), _r2(a.in_sample), _r2(a.r2), _interval(a.interval)) for a in fit.ablations]
     return columns(rows, "<>>><")
 
@@ -172,7 +175,7 @@ def _laws(fit: Fit) -> str:
     if slopes.log_to_minimum is not None:
         rows.append(("ln(distance to the exact minimum)", f"{slopes.log_to_minimum:.4f}", ""))
     if slopes.theory is not None:
-        rows.append(("theory: 1 / ln(1 / (1 - 2 eta))", f"{slopes.theory:.4f}", ""))
+        rows.append(("theory: 1 / ln(1 / (1 - 2 eta))", f"{slopes.theory:.4f}", "eta: learning rate"))
     lines.append(columns([("epochs per e-fold of", "slope", ""), *rows], "<><"))
     if slopes.theory is not None:
         lines.append(
@@ -230,10 +233,10 @@ def _survival(found: SurvivalModels | str) -> str:
     if isinstance(found, str):
         return _wrapped(f"Not known: {found}.")
     effects = {model.name: {c.name: c for c in model.coefficients} for model in found.models}
-    rows = [("per standard deviation of", *(_SURVIVAL[model.name] for model in found.models))]
+    rows = [("per std. deviation of", *(_SURVIVAL[model.name] for model in found.models))]
     for feature in found.features:
         rows.append((feature.name, *(_effect(effects[model.name].get(feature.name)) for model in found.models)))
-    rows.append(("concordance on held-out runs", *(_maybe(model.concordance) for model in found.models)))
+    rows.append(("held-out concordance", *(_maybe(model.concordance) for model in found.models)))
     failures = [_wrapped(f"{_SURVIVAL[m.name]}: {m.failure}") for m in found.models if m.failure]
     left = [_wrapped(f"Without {name}: {reason}.") for name, reason in found.left_out.items()]
     note = (
@@ -315,8 +318,8 @@ def _flat(table: dict[str, Any], head: str = "") -> dict[str, object]:
     return found
 
 
-def prediction_text(prediction: Prediction, identity: str) -> str:
-    """What `jaxor predict` says."""
+def prediction_text(prediction: Prediction, identity: str, *, seen: bool = False) -> str:
+    """What `jaxor predict` says of a simulation; `seen` if the model may have learned from some of its runs."""
     model, rows = prediction.model, prediction.rows
     sees = "what is known while a run is under way" if model.causal else "the final parameters"
     info = [
@@ -341,7 +344,10 @@ def prediction_text(prediction: Prediction, identity: str) -> str:
                 f"{percent(prediction.coverage, 1000)} of a run's rows within intervals of {percent(level, 1000)}",
             )
         )
-    table = [("seed", "after step", "forecast", f"{percent(model.conformal.level, 100)} interval", "came")]
+        if seen:
+            note = "of all runs, also those that the model learned from; jaxor fit prints what it is like on others"
+            info.append(("errors", note))
+    table = [("seed", "after step", "forecast", f"{100 * model.conformal.level:g} % interval", "came")]
     for place in np.unique(rows.seed, return_index=True)[1][:10].tolist():
         epochs, low, high, came = (
             float(a[place]) for a in (prediction.epochs, prediction.low, prediction.high, rows.remaining)
