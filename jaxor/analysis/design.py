@@ -59,7 +59,7 @@ class Design:
         features = self._features((*ARTICLE, *LAYERS) if self.few else ("distance", *LAYERS))
         names = features.get_feature_names_out().tolist()
         known = [Column(name, family, exact) for name, family in zip(names, features.families_, strict=True)]
-        columns = [*known, *(Column(name, _OTHER[name][0], _OTHER[name][1] or exact) for name in _OTHER)]
+        columns = [*known, *(Column(name, family, causal) for name, (family, causal, _) in _OTHER.items())]
         if has_exact_minimum(experiment):
             columns.append(Column("L2 to the minimum", "minimum", True))
         if self.few:

@@ -73,9 +73,10 @@ def predict(run: Run, model: Saved) -> Prediction:
         There is nothing to forecast from.
     """
     rows = rows_of(run, reference=_reference(model), which="all" if model.causal else "converged")
-    needs_moments = any("(" in name and not name.startswith(("state(", "update(")) for name in model.columns)
-    found: dict[str, Any] = moments(run, rows) if model.causal and needs_moments else {}
-    design = Design(rows, run.param_names, run.manifest.experiment, moments=found, exact=model.reference == "exact")
+    names, experiment, exact = run.param_names, run.manifest.experiment, model.reference == "exact"
+    design = Design(rows, names, experiment, exact=exact)
+    if not design.columns.keys() >= {*model.columns}:
+        design = Design(rows, names, experiment, moments=moments(run, rows), exact=exact)
     missing = [name for name in model.columns if name not in design.columns]
     if missing:
         raise ValueError(
