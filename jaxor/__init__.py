@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxor.analysis.fit import fit_run as fit_run
     from jaxor.engine.status import Status as Status
     from jaxor.experiments.catalog import get_experiment as get_experiment
     from jaxor.experiments.catalog import list_experiments as list_experiments
@@ -36,6 +37,7 @@ _HOMES = {
     "Task": "jaxor.experiments.task",
     "TraceNotStored": "jaxor.store.errors",
     "export_run": "jaxor.store.export",
+    "fit_run": "jaxor.analysis.fit",
     "get_experiment": "jaxor.experiments.catalog",
     "list_experiments": "jaxor.experiments.catalog",
     "load_experiment": "jaxor.experiments.load",
