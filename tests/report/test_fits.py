@@ -71,10 +71,11 @@ def test_what_could_not_be_fitted_is_a_dash_and_a_sentence(fit: Fit):
     assert "law/distance could not be fitted: training diverged" in words(text) and "nan" not in text
 
 
-def test_a_score_far_below_0_takes_no_more_place(fit: Fit):
+@pytest.mark.parametrize(("score", "shown"), [(-2161.4, "-2161"), (-123456.789, "-1e+05"), (-9.5, "-9.5000")])
+def test_a_score_far_below_0_takes_no_more_place(fit: Fit, score: float, shown: str):
     first, *others = fit.models
-    text = fit_text(replace(fit, models=(replace(first, in_sample=-123456.789), *others)))
-    assert row(text, "distance")[1] == "-1.23e+05"
+    text = fit_text(replace(fit, models=(replace(first, in_sample=score), *others)))
+    assert row(text, "distance")[1] == shown
 
 
 def test_without_held_out_runs_there_are_no_scores_on_them(fit: Fit):
