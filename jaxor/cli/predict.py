@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,9 @@ def predict(directory: Path, fit: str, model: str | None, out: Path | None, as_j
     errors = found.errors
     table = {"path": str(directory), "fit": str(path), "model": f"{found.model.face}/{found.model.name}"}
     table |= {"causal": found.model.causal, "rows": len(found.rows), "level": found.model.conformal.level}
-    scores = {"r2": errors and errors.r2(), "mae": errors and errors.mae(), "coverage": found.coverage}
-    click.echo(json.dumps(table | scores))
+    r2 = errors.r2() if errors else math.nan
+    scores = {"r2": r2 if math.isfinite(r2) else None, "mae": errors and errors.mae(), "coverage": found.coverage}
+    click.echo(json.dumps(table | scores, allow_nan=False))
 
 
 def _table(found: Prediction) -> Table:

@@ -131,10 +131,10 @@ def _held(held: Score | None) -> tuple[str, str]:
 
 
 def _r2(value: float) -> str:
-    """Four digits, fewer if it is far below 0; nothing where a model gave no number."""
+    """Four digits, none if it is far below 0; nothing where a model gave no number."""
     if math.isnan(value):
         return "-"
-    return f"{value:.4f}" if value > -10 else f"{value:.3g}"
+    return f"{value:.4f}" if value > -10 else f"{value:.0f}" if value > -99_999 else f"{value:.0e}"
 
 
 def _interval(interval: Interval) -> str:
@@ -240,8 +240,8 @@ def _survival(found: SurvivalModels | str) -> str:
     failures = [_wrapped(f"{_SURVIVAL[m.name]}: {m.failure}") for m in found.models if m.failure]
     left = [_wrapped(f"Without {name}: {reason}.") for name, reason in found.left_out.items()]
     note = (
-        "Accelerated failure time: ln of the factor on the epochs. Cox: ln of the factor on the rate of converging. "
-        + found.note
+        "With 95 % intervals. Accelerated failure time (AFT): ln of the factor on the epochs. Cox: ln of the factor on "
+        "the rate of converging. " + found.note
     )
     return "\n".join([columns(rows, "<" + ">" * len(found.models)), "", *failures, *left, _wrapped(note)])
 
@@ -252,7 +252,7 @@ _SURVIVAL = {"weibull_aft": "Weibull AFT", "lognormal_aft": "log-normal AFT", "c
 def _effect(coefficient: Coefficient | None) -> str:
     if coefficient is None:
         return "-"
-    return f"{coefficient.value:+.3f} ({coefficient.low:+.3f} to {coefficient.high:+.3f})"
+    return f"{coefficient.value:+.3f} ({coefficient.low:+.3f}, {coefficient.high:+.3f})"
 
 
 def _median(median: Median) -> str:
