@@ -18,9 +18,9 @@ from jaxor.analysis.design import Column, Design
 from jaxor.analysis.exact import exact_law, has_exact_minimum, nearest_minimum
 from jaxor.analysis.judge import Ablation, Judge, Judged, with_delta_aic
 from jaxor.analysis.judgement import Candidate, forecast, held_out, verdict, whole_runs
-from jaxor.analysis.laws import LogLaw, ShiftedLogLaw
+from jaxor.analysis.laws import ShiftedLogLaw
 from jaxor.analysis.moments import moments
-from jaxor.analysis.paths import Regions, Speed, regions, speed
+from jaxor.analysis.paths import Regions, Speed, regions, slope, speed
 from jaxor.analysis.rows import MAX_ROWS, NoRows, Reference, Rows, Which, rows_of
 from jaxor.analysis.survival import SurvivalModels, survival_models
 from jaxor.engine.status import Status
@@ -128,6 +128,13 @@ class Slopes:
     ----------
     log_distance, log_shifted, log_to_minimum : float or None
         Of ln(distance to the reference), ln(1 + that / shift), and ln(distance to the exact minimum).
+    within_runs : float
+        Of the last one where it is known, else of the second, as deviations from the means of each run. Epochs are
+        whole numbers; at large learning rates, where runs take few, that bends the slope over all runs, not those
+        within them.
+    shift : float
+    intervals : dict of str to Interval
+        95 % intervals of those slopes, by resampling runs; the shift is kept.
     theory : float or None
         1 / ln(1 / (1 - 2 eta)) where the exact law holds.
     """
@@ -136,7 +143,9 @@ class Slopes:
     log_shifted: float
     shift: float
     log_to_minimum: float | None
+    within_runs: float
     theory: float | None
+    intervals: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -342,16 +351,29 @@ def _survival(run: Run, few: bool, settings: Settings) -> SurvivalModels | str:
 
 def _slopes(design: Design, judge: Judge, experiment: Any) -> Slopes:
     """Laws fitted to all rows that are not held out."""
-    y = judge.actual
+    y, state = judge.actual, judge.random_state
     distance = design.matrix(("L2",), judge.inside)
-    shifted = ShiftedLogLaw().fit(distance, y)
-    to_minimum = None
+    shift = ShiftedLogLaw().fit(distance, y).shift_
+    axes = {"log_distance": np.log(np.maximum(distance[:, 0], np.finfo(np.float64).tiny))}
+    axes["log_shifted"] = np.log1p(distance[:, 0] / shift)
     if "L2 to the minimum" in design.columns:
-        to_minimum = LogLaw().fit(design.matrix(("L2 to the minimum",), judge.inside), y).slope_
+        axes["log_to_minimum"] = np.log(design.matrix(("L2 to the minimum",), judge.inside)[:, 0])
+    found = {name: slope(x, y, judge.groups, state) for name, x in axes.items()}
+    best = [*axes.values()][-1]
+    found["within_runs"] = slope(*(_within(values, judge.groups) for values in (best, y)), judge.groups, state)
     law = exact_law(experiment)
     return Slopes(
-        LogLaw().fit(distance, y).slope_, shifted.slope_, shifted.shift_, to_minimum, law.slope if law else None
-    )
+        log_distance=found["log_distance"][0], log_shifted=found["log_shifted"][0], shift=shift,
+        log_to_minimum=found["log_to_minimum"][0] if "log_to_minimum" in found else None,
+        within_runs=found["within_runs"][0], theory=law.slope if law else None,
+        intervals={name: interval for name, (_, interval) in found.items()},
+    )  # fmt: skip
+
+
+def _within(values: Numbers, groups: NDArray[Any]) -> Numbers:
+    """Deviations from the mean of each run."""
+    _, owner = np.unique(groups, return_inverse=True)
+    return values - (np.bincount(owner, values) / np.bincount(owner))[owner]
 
 
 def _each(

@@ -78,14 +78,21 @@ def speed(rows: Rows, goal: NDArray[Any], random_state: int = 0) -> Speed | None
         return None
     x, y = np.log(before[moved]), np.log(length[moved])
     _, owner = np.unique(rows.seed[moved], return_inverse=True)
-    sums = per_run(owner, np.ones_like(x), x, y, x * x, x * y)
-    interval = bootstrap(_slope, sums, random_state)
-    most = np.full(sums.shape[1], -np.inf)
+    exponent, interval = slope(x, y, rows.seed[moved], random_state)
+    most = np.full(owner.max() + 1, -np.inf)
     least = -most
     np.maximum.at(most, owner, y)
     np.minimum.at(least, owner, y)
     answers = ["yes" if interval.low - CLOSE <= claimed <= interval.high + CLOSE else "no" for claimed in (0, 1)]
-    return Speed(float(_slope(sums.sum(axis=1))), interval, float(np.exp(np.median(most - least))), *answers)
+    return Speed(exponent, interval, float(np.exp(np.median(most - least))), *answers)
+
+
+def slope(x: Numbers, y: Numbers, groups: NDArray[Any], random_state: int = 0) -> tuple[float, Interval]:
+    """Slope of the least-squares line through points (n,), with a 95 % interval, runs resampled."""
+    _, owner = np.unique(groups, return_inverse=True)
+    x, y = x - x.mean(), y - y.mean()  # so that squares do not cancel
+    sums = per_run(owner, np.ones_like(x), x, y, x * x, x * y)
+    return float(_slope(sums.sum(axis=1))), bootstrap(_slope, sums, random_state)
 
 
 def _slope(sums: Numbers) -> Numbers:

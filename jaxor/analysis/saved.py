@@ -94,7 +94,7 @@ def to_dict(fit: Fit) -> dict[str, Any]:
         "verdicts": [verdict.to_dict() for verdict in fit.verdicts],
         "ablations": [ablation.to_dict() for ablation in fit.ablations],
         "importances": [asdict(importance) for importance in fit.importances],
-        "slopes": asdict(fit.slopes),
+        "slopes": asdict(fit.slopes) | {"intervals": {k: v._asdict() for k, v in fit.slopes.intervals.items()}},
         "speed": fit.speed and fit.speed.to_dict(),
         "regions": fit.regions and fit.regions.to_dict(),
         "censoring": fit.censoring.to_dict(),

@@ -170,13 +170,19 @@ def _importances(fit: Fit) -> str:
 
 def _laws(fit: Fit) -> str:
     slopes, lines = fit.slopes, []
-    rows = [("ln(distance to the end)", f"{slopes.log_distance:.4f}", "")]
-    rows.append(("ln(1 + that / shift)", f"{slopes.log_shifted:.4f}", f"shift {slopes.shift:.3g}"))
-    if slopes.log_to_minimum is not None:
-        rows.append(("ln(distance to the exact minimum)", f"{slopes.log_to_minimum:.4f}", ""))
+    names = {
+        "log_distance": "ln(distance to the end)",
+        "log_shifted": f"ln(1 + that / {slopes.shift:.3g})",
+        "log_to_minimum": "ln(distance to the exact minimum)",
+        "within_runs": "the last one, within runs",
+    }
+    rows = [
+        (names[name], f"{getattr(slopes, name):.4f}", f"{low:.4f} to {high:.4f}")
+        for name, (low, high) in slopes.intervals.items()
+    ]
     if slopes.theory is not None:
         rows.append(("theory: 1 / ln(1 / (1 - 2 eta))", f"{slopes.theory:.4f}", "eta: learning rate"))
-    lines.append(columns([("epochs per e-fold of", "slope", ""), *rows], "<><"))
+    lines.append(columns([("epochs per e-fold of", "slope", "95 %"), *rows], "<><"))
     if slopes.theory is not None:
         lines.append(
             _wrapped(
@@ -273,6 +279,7 @@ def sweep_text(fits: Sequence[Fit]) -> str:
         "slope: ln",
         "ln(1 + d/c)",
         "to minimum",
+        "within",
         "theory",
         "R2 line",
         "R2 law",
@@ -286,17 +293,18 @@ def sweep_text(fits: Sequence[Fit]) -> str:
                 *(str(experiment.get(key, "-")) for key in changed),
                 f"{len(fit.run):,}", percent(1 - fit.censoring.censored / len(fit.run), len(fit.run)),
                 f"{len(fit.rows):,}",
-                f"{s.log_distance:.4g}", f"{s.log_shifted:.4g}", _maybe(s.log_to_minimum), _maybe(s.theory),
+                f"{s.log_distance:.4g}", f"{s.log_shifted:.4g}", _maybe(s.log_to_minimum),
+                f"{s.within_runs:.4g}", _maybe(s.theory),
                 _r2(r2["distance"]), _r2(r2["log_shifted"]),
             )
         )  # fmt: skip
     note = (
         "Slopes are epochs per e-fold of distance: on the logarithm of the distance d to the end, on ln(1 + d/c) with "
-        "the shift c fitted, and on that of the distance to the exact minimum. R2 by folds cut between runs: epochs "
-        "linear in d, and by the shifted logarithm. Where not all runs converged, the others are censored and not in "
-        "the rows."
+        "the shift c fitted, and on that of the distance to the exact minimum; within: the last known of these, as "
+        "deviations from the means of each run. R2 by folds cut between runs: epochs linear in d, and by the shifted "
+        "logarithm. Where not all runs converged, the others are censored and not in the rows."
     )
-    return f"{columns(rows, '<' * len(changed) + '>' * 9)}\n\n{_wrapped(note)}"
+    return f"{columns(rows, '<' * len(changed) + '>' * 10)}\n\n{_wrapped(note)}"
 
 
 def _maybe(value: float | None) -> str:

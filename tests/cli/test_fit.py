@@ -86,7 +86,7 @@ def test_directories_that_cannot_be_fitted(call: Call, runs: Path, name: str, co
     ("options", "code", "sentence"),
     [
         (["--folds", "1"], 2, "folds must be at least 2, got 1"),
-        (["--folds", "33"], 1, "33 folds need at least as many runs to learn from, got 32 of 40 runs"),
+        (["--folds", "33"], 1, "33 folds need at least as many runs to learn from, and two outside of each; got 32"),
         (["--held-out", "1"], 2, "at least 0 and below 1, got 1.0"),
         (["--held-out", "nan"], 2, "at least 0 and below 1, got nan"),
         (["--level", "1"], 2, "level must be between 0 and 1"),
@@ -178,11 +178,11 @@ def test_several_directories_are_rows_of_one_table(call: Call, runs: Path):
     result = call("fit", *names, "--folds", "4", "--quiet", "--name", "both")
     head, slow, fast = (line.split() for line in result.stdout.splitlines()[:3])
     assert head[0] == "optimizer.learning_rate" and (slow[0], fast[0]) == ("0.1", "0.2")
-    assert head[-7:] == ["to", "minimum", "theory", "R2", "line", "R2", "law"]
+    assert head[-8:] == ["to", "minimum", "within", "theory", "R2", "line", "R2", "law"]
     for row, rate in ((slow, 0.1), (fast, 0.2)):
-        to_minimum, theory = float(row[-4]), float(row[-3])
+        to_minimum, within, theory = map(float, row[-5:-2])
         assert theory == pytest.approx(1 / np.log(1 / (1 - 2 * rate)), rel=1e-3)
-        assert to_minimum == pytest.approx(theory, rel=0.05)
+        assert to_minimum == pytest.approx(theory, rel=0.05) and within == pytest.approx(theory, rel=1e-3)
     assert all((name / FIT.with_name("both.json")).exists() for name in names)
     tables = json.loads(call("fit", *names, "--folds", "4", "--name", "both", "--json").stdout)
     assert [table["path"] for table in tables] == [*map(str, names)]

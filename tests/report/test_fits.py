@@ -80,7 +80,7 @@ def test_a_score_far_below_0_takes_no_more_place(fit: Fit, score: float, shown: 
 
 def test_without_held_out_runs_there_are_no_scores_on_them(fit: Fit):
     alone = fit_run(fit.run, replace(fit.settings, held_out=0))
-    assert "0 of them held out" in fit_text(alone)
+    assert "0 held out" in fit_text(alone)
     assert row(fit_text(alone), "exact")[-2:] == ["-", "-"]
 
 
