@@ -360,7 +360,7 @@ def _slopes(design: Design, judge: Judge, experiment: Any) -> Slopes:
         axes["log_to_minimum"] = np.log(design.matrix(("L2 to the minimum",), judge.inside)[:, 0])
     found = {name: slope(x, y, judge.groups, state) for name, x in axes.items()}
     best = [*axes.values()][-1]
-    found["within_runs"] = slope(*(_within(values, judge.groups) for values in (best, y)), judge.groups, state)
+    found["within_runs"] = slope(_within(best, judge.groups), _within(y, judge.groups), judge.groups, state)
     law = exact_law(experiment)
     return Slopes(
         log_distance=found["log_distance"][0], log_shifted=found["log_shifted"][0], shift=shift,
