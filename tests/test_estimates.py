@@ -88,8 +88,8 @@ def test_nothing_is_known_without_trials():
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.47, 0.5, 0.999])
 def test_the_confidence_sequence_covers_at_all_looks_at_once(share: float, table_row: Any):
-    """2,000 sequences, looked at 50 times each; Wilson's intervals, looked at as often, miss far more than 5 %."""
-    looks, sequences = np.unique(np.geomspace(10, 100_000, 50).astype(int)), 2000
+    """1,000 sequences, looked at 50 times each; Wilson's intervals, looked at as often, miss far more than 5 %."""
+    looks, sequences = np.unique(np.geomspace(10, 100_000, 50).astype(int)), 1000
     random = np.random.default_rng(1)
     misses = {confidence_sequence: 0, wilson: 0}
     for _ in range(sequences):

@@ -121,8 +121,9 @@ class Censoring:
         if not stalled + diverged:
             cap = int(self.incidence.times[-1])
             return f"The {capped:,} censored runs all reached the epoch cap of {cap:,}, so both curves say the same."
+        stuck = [f"{number:,} {word}" for number, word in ((stalled, "stalled"), (diverged, "diverged")) if number]
         note = (
-            f"Kaplan-Meier takes the {stalled:,} stalled and {diverged:,} diverged runs as if they would have gone on "
+            f"Kaplan-Meier takes the {' and '.join(stuck)} runs as if they would have gone on "
             "like those still in training, the share of all runs as if they would never converge. The second is so "
             "at a plateau"
         )

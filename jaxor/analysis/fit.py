@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from jaxor.analysis.candidates import FACES, ROWS, ablations, candidates
 from jaxor.analysis.censoring import Censoring, censoring
 from jaxor.analysis.design import Column, Design
-from jaxor.analysis.exact import exact_law, has_exact_minimum, nearest_minimum
+from jaxor.analysis.exact import has_exact_minimum, nearest_minimum
 from jaxor.analysis.judge import Ablation, Judge, Judged, with_delta_aic
-from jaxor.analysis.judgement import Candidate, forecast, held_out, verdict, whole_runs
-from jaxor.analysis.laws import ShiftedLogLaw
+from jaxor.analysis.judgement import Candidate, forecast, held_out, whole_runs
 from jaxor.analysis.moments import moments
-from jaxor.analysis.paths import Regions, Speed, regions, slope, speed
+from jaxor.analysis.paths import Regions, Speed, regions, speed
 from jaxor.analysis.rows import MAX_ROWS, NoRows, Reference, Rows, Which, rows_of
+from jaxor.analysis.slopes import Slopes, slopes
 from jaxor.analysis.survival import SurvivalModels, survival_models
+from jaxor.analysis.verdicts import Verdict, verdicts
 from jaxor.engine.status import Status
-from jaxor.estimates import Interval
 from jaxor.store.run import Run
 
 Numbers = NDArray[np.float64]
@@ -84,68 +84,12 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether one model forecasts unseen runs better than another.
-
-    Attributes
-    ----------
-    claim : str
-    first, second : str
-        Names of models.
-    difference : float
-        Mean absolute error of the first less that of the second, epochs.
-    interval : Interval
-        95 %, runs resampled for both at once.
-    answer : {"yes", "no", "undecided"}
-    """
-
-    claim: str
-    first: str
-    second: str
-    difference: float
-    interval: Interval
-    answer: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self) | {"interval": self.interval._asdict()}
-
-
-@dataclass(frozen=True)
 class Importance:
     """By how much R2 on held-out runs falls if a column is shuffled."""
 
     name: str
     mean: float
     std: float
-
-
-@dataclass(frozen=True)
-class Slopes:
-    """Epochs for each e-fold of distance.
-
-    Attributes
-    ----------
-    log_distance, log_shifted, log_to_minimum : float or None
-        Of ln(distance to the reference), ln(1 + that / shift), and ln(distance to the exact minimum).
-    within_runs : float
-        Of the last one where it is known, else of the second, as deviations from the means of each run. Epochs are
-        whole numbers; at large learning rates, where runs take few, that bends the slope over all runs, not those
-        within them.
-    shift : float
-    intervals : dict of str to Interval
-        95 % intervals of those slopes, by resampling runs; the shift is kept.
-    theory : float or None
-        1 / ln(1 / (1 - 2 eta)) where the exact law holds.
-    """
-
-    log_distance: float
-    log_shifted: float
-    shift: float
-    log_to_minimum: float | None
-    within_runs: float
-    theory: float | None
-    intervals: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -255,8 +199,8 @@ def fit_run(
     residual = rows.remaining - forecast(law.estimator, law.candidate, design, np.arange(len(rows)))
     return Fit(
         run=run, settings=settings, rows=rows, columns=tuple(design.columns.values()), held_out=out,
-        models=tuple(judged), verdicts=tuple(_verdicts(judged, settings)), ablations=tuple(ablation),
-        importances=tuple(_importances(judged, design, out, settings)), slopes=_slopes(design, judge, experiment),
+        models=tuple(judged), verdicts=tuple(verdicts(judged, settings.random_state)), ablations=tuple(ablation),
+        importances=tuple(_importances(judged, design, out, settings)), slopes=slopes(design, judge, experiment),
         speed=speed(rows, nearest_minimum(rows.state) if known else rows.reference, settings.random_state),
         regions=regions(rows, residual, run.param_names, settings.random_state) if design.few else None,
         censoring=censoring(run), survival=_survival(run, design.few, settings),
@@ -275,33 +219,6 @@ def _check(rows: Rows, settings: Settings) -> NDArray[np.bool_]:
     if np.ptp(rows.remaining) == 0:
         raise NoRows(f"every row has {rows.remaining[0]:g} epochs to go, so there is nothing to explain")
     return out
-
-
-_CLAIMS = (
-    ("epochs are linear in distance, rather than in its logarithm", ("law", "distance"), ("law", "log_shifted")),
-    ("all features with least squares beat the law of one", ("sound", "linear"), ("law", "log_shifted")),
-    ("a flexible model beats the law of one feature", ("sound", "hist_boosting"), ("law", "log_shifted")),
-    (
-        "the optimizer's memory tells more than the parameters",
-        ("sound", "hist_boosting_memory"),
-        ("sound", "hist_boosting"),
-    ),
-    ("the state tells more with the last update", ("causal", "state_and_update"), ("causal", "state")),
-    ("the state tells more with the optimizer's moments", ("causal", "state_and_moments"), ("causal", "state")),
-    ("past losses alone tell more than the state", ("causal", "losses"), ("causal", "state")),
-)
-
-
-def _verdicts(models: Sequence[Judged], settings: Settings) -> list[Verdict]:
-    """Paired comparisons of mean absolute errors by folds cut between runs."""
-    by_name = {(m.candidate.face, m.candidate.name): m for m in models}
-    found = []
-    for claim, first, second in _CLAIMS:
-        if first in by_name and second in by_name:
-            difference, interval = by_name[first].errors.mae_difference(by_name[second].errors, settings.random_state)
-            names = ("/".join(first), "/".join(second))
-            found.append(Verdict(claim, *names, difference, interval, verdict(interval)))
-    return found
 
 
 def _importances(
@@ -347,33 +264,6 @@ def _survival(run: Run, few: bool, settings: Settings) -> SurvivalModels | str:
         )  # fmt: skip
     except (ImportError, ValueError) as error:
         return str(error)
-
-
-def _slopes(design: Design, judge: Judge, experiment: Any) -> Slopes:
-    """Laws fitted to all rows that are not held out."""
-    y, state = judge.actual, judge.random_state
-    distance = design.matrix(("L2",), judge.inside)
-    shift = ShiftedLogLaw().fit(distance, y).shift_
-    axes = {"log_distance": np.log(np.maximum(distance[:, 0], np.finfo(np.float64).tiny))}
-    axes["log_shifted"] = np.log1p(distance[:, 0] / shift)
-    if "L2 to the minimum" in design.columns:
-        axes["log_to_minimum"] = np.log(design.matrix(("L2 to the minimum",), judge.inside)[:, 0])
-    found = {name: slope(x, y, judge.groups, state) for name, x in axes.items()}
-    best = [*axes.values()][-1]
-    found["within_runs"] = slope(_within(best, judge.groups), _within(y, judge.groups), judge.groups, state)
-    law = exact_law(experiment)
-    return Slopes(
-        log_distance=found["log_distance"][0], log_shifted=found["log_shifted"][0], shift=shift,
-        log_to_minimum=found["log_to_minimum"][0] if "log_to_minimum" in found else None,
-        within_runs=found["within_runs"][0], theory=law.slope if law else None,
-        intervals={name: interval for name, (_, interval) in found.items()},
-    )  # fmt: skip
-
-
-def _within(values: Numbers, groups: NDArray[Any]) -> Numbers:
-    """Deviations from the mean of each run."""
-    _, owner = np.unique(groups, return_inverse=True)
-    return values - (np.bincount(owner, values) / np.bincount(owner))[owner]
 
 
 def _each(

@@ -227,3 +227,7 @@ class Exact(RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> Numbers:
         """Epochs (n,) at distances (n, 1)."""
         return ExactLaw(self.learning_rate, self.tolerance).remaining(_column(X)[:, 0])
+
+
+LAWS = {kind.__name__: kind for kind in (Line, LogLaw, ShiftedLogLaw, RateForecast, SlopeForecast, Exact)}
+"""All of them by name."""

@@ -41,7 +41,7 @@ def moments(run: Run, rows: Rows) -> dict[str, Numbers]:
     >>> run = simulate("abs1_normal", seeds=2)
     >>> found = moments(run, rows_of(run))
     >>> [*found][0], found["mu(linear1.weight[0,0])"].shape
-    ('mu(linear1.weight[0,0])', (291,))
+    ('mu(linear1.weight[0,0])', (206,))
     """
     if not rows.update.shape[1] or len(run.param_names) > FEW_PARAMETERS:
         return {}

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from jaxor.analysis.design import Design
 from jaxor.analysis.judgement import Candidate, Errors, forecast
+from jaxor.analysis.loaded import Saved
 from jaxor.analysis.moments import moments
 from jaxor.analysis.rows import Rows, rows_of
-from jaxor.analysis.saved import Saved
 from jaxor.store.run import Run
 
 Numbers = NDArray[np.float64]

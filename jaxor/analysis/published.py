@@ -109,7 +109,8 @@ def _log(y: NDArray[Any], shift: float) -> NDArray[Any]:
 
 
 def _exp(prediction: NDArray[Any], shift: float) -> NDArray[np.float64]:
-    return np.exp(prediction, dtype=np.float64) - shift
+    with np.errstate(over="ignore"):  # what is too large is infinite, and judged as no number
+        return np.exp(prediction, dtype=np.float64) - shift
 
 
 class SinglePrecisionKernelRidge(RegressorMixin, BaseEstimator):

@@ -106,11 +106,15 @@ class SurvivalModels:
     def note(self) -> str:
         """Which runs the figures are over and what they presume, in a few sentences."""
         none = f"; {self.without_epochs:,} without an epoch are left out" if self.without_epochs else ""
-        return (
-            f"Fitted to {self.fitted:,} of {self.runs:,} runs, of which {self.converged:,} converged and the others "
-            f"are censored; concordance over {self.held_out:,} held-out runs{none}. "
-            "All models presume that censored runs would converge in the end; those at a plateau would not."
+        censored = self.fitted - self.converged
+        ended = f"of which {censored:,} are censored" if censored else "all converged"
+        note = (
+            f"Fitted to {self.fitted:,} of {self.runs:,} runs, {ended}; concordance over {self.held_out:,} held-out "
+            f"runs{none}."
         )
+        if not censored:
+            return note
+        return f"{note} All models presume that censored runs would converge in the end; those at a plateau would not."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain tables for JSON."""

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 def predict(directory: Path, fit: str, model: str | None, out: Path | None, as_json: bool) -> None:
     """Forecast the epochs that runs still have to go, with intervals."""
+    from jaxor.analysis.loaded import load
     from jaxor.analysis.predict import predict as forecast
-    from jaxor.analysis.saved import load
-    from jaxor.report.fits import prediction_text
+    from jaxor.report.predictions import prediction_text
     from jaxor.store.derived import derived
     from jaxor.store.export import check_new_table, export_table
     from jaxor.store.run import Run, open_run

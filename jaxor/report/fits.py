@@ -14,7 +14,6 @@ from jaxor.analysis.censoring import Censoring, Median
 from jaxor.analysis.fit import Fit
 from jaxor.analysis.judge import Judged, Score
 from jaxor.analysis.paths import Regions, Speed
-from jaxor.analysis.predict import Prediction
 from jaxor.analysis.survival import Coefficient, SurvivalModels
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval
@@ -120,28 +119,30 @@ def _model(model: Judged) -> tuple[str, ...]:
     held = model.held_out
     return (
         f"  {model.candidate.name}{' *' if model.causal else ''}",
-        f"{model.rows:,}", _r2(model.in_sample), _r2(model.by_rows), _r2(model.grouped.r2),
-        _interval(model.grouped.r2_interval), _epochs(model.grouped.mae), *_held(held),
+        f"{model.rows:,}", r2_text(model.in_sample), r2_text(model.by_rows), r2_text(model.grouped.r2),
+        interval_text(model.grouped.r2_interval), epochs_text(model.grouped.mae), *_held(held),
         "" if model.delta_aic is None else f"{model.delta_aic:,.0f}",
     )  # fmt: skip
 
 
 def _held(held: Score | None) -> tuple[str, str]:
-    return ("-", "-") if held is None else (_r2(held.r2), _epochs(held.mae))
+    return ("-", "-") if held is None else (r2_text(held.r2), epochs_text(held.mae))
 
 
-def _r2(value: float) -> str:
+def r2_text(value: float) -> str:
     """Four digits, none if it is far below 0; nothing where a model gave no number."""
     if math.isnan(value):
         return "-"
     return f"{value:.4f}" if value > -10 else f"{value:.0f}" if value > -99_999 else f"{value:.0e}"
 
 
-def _interval(interval: Interval) -> str:
-    return "-" if math.isnan(interval.low) else f"{_r2(interval.low)} to {_r2(interval.high)}"
+def interval_text(interval: Interval) -> str:
+    """Both ends of an interval of R2."""
+    return "-" if math.isnan(interval.low) else f"{r2_text(interval.low)} to {r2_text(interval.high)}"
 
 
-def _epochs(value: float) -> str:
+def epochs_text(value: float) -> str:
+    """Three significant digits."""
     if math.isnan(value):
         return "-"
     return f"{value:#.3g}".rstrip(".") if abs(value) < 1e5 else f"{value:.3g}"
@@ -158,7 +159,9 @@ def _verdicts(fit: Fit) -> str:
 
 def _ablations(fit: Fit) -> str:
     rows = [("columns", "", "in-sample R2", "R2 run folds", "95 %")]
-    rows += [(a.name, str(a.columns), _r2(a.in_sample), _r2(a.r2), _interval(a.interval)) for a in fit.ablations]
+    rows += [
+        (a.name, str(a.columns), r2_text(a.in_sample), r2_text(a.r2), interval_text(a.interval)) for a in fit.ablations
+    ]
     return columns(rows, "<>>><")
 
 
@@ -295,7 +298,7 @@ def sweep_text(fits: Sequence[Fit]) -> str:
                 f"{len(fit.rows):,}",
                 f"{s.log_distance:.4g}", f"{s.log_shifted:.4g}", _maybe(s.log_to_minimum),
                 f"{s.within_runs:.4g}", _maybe(s.theory),
-                _r2(r2["distance"]), _r2(r2["log_shifted"]),
+                r2_text(r2["distance"]), r2_text(r2["log_shifted"]),
             )
         )  # fmt: skip
     note = (
@@ -324,43 +327,3 @@ def _flat(table: dict[str, Any], head: str = "") -> dict[str, object]:
     for key, value in table.items():
         found |= _flat(value, f"{head}{key}.") if isinstance(value, dict) else {f"{head}{key}": value}
     return found
-
-
-def prediction_text(prediction: Prediction, identity: str, *, seen: bool = False) -> str:
-    """What `jaxor predict` says of a simulation; `seen` if the model may have learned from some of its runs."""
-    model, rows = prediction.model, prediction.rows
-    sees = "what is known while a run is under way" if model.causal else "the final parameters"
-    info = [
-        ("model", f"{model.face}/{model.name}, which looks at {sees}"),
-        ("rows", f"{len(rows):,} of {count(len(np.unique(rows.seed)), 'run')}"),
-    ]
-    if model.identity != identity:
-        info.append(("note", "the model was learned from another simulation than this one"))
-    errors = prediction.errors
-    if errors is not None and prediction.coverage is not None:
-        level = model.conformal.level
-        info.append(
-            (
-                "R2",
-                f"{_r2(errors.r2())} ({_interval(errors.r2_interval())}) over {len(errors.runs):,} converged runs",
-            )
-        )
-        info.append(("MAE", f"{_epochs(errors.mae())} epochs"))
-        info.append(
-            (
-                "coverage",
-                f"{percent(prediction.coverage, 1000)} of a run's rows within intervals of {percent(level, 1000)}",
-            )
-        )
-        if seen:
-            note = "of all runs, also those that the model learned from; jaxor fit prints what it is like on others"
-            info.append(("errors", note))
-    table = [("seed", "after step", "forecast", f"{100 * model.conformal.level:g} % interval", "came")]
-    for place in np.unique(rows.seed, return_index=True)[1][:10].tolist():
-        epochs, low, high, came = (
-            float(a[place]) for a in (prediction.epochs, prediction.low, prediction.high, rows.remaining)
-        )
-        ends = f"{_epochs(low)} to {_epochs(high)}"
-        outcome = "did not converge" if math.isnan(came) else f"{came:g}"
-        table.append((str(rows.seed[place]), str(rows.step[place]), _epochs(epochs), ends, outcome))
-    return f"{fields(info)}\n\n{columns(table, '>>>>>')}"

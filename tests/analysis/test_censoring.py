@@ -120,7 +120,7 @@ def test_runs_at_a_plateau_never_converge_in_the_incidence():
     assert found.kaplan_meier.median.value == 40
     assert found.incidence.median == Median(None, 40, None) and wilson(1, 10).high < 0.5 < wilson(2, 10).high
     assert found.incidence.share.tolist() == [0, 0.1, 0.2, 0.3, 0.4]
-    assert "6 stalled and 0 diverged" in found.note
+    assert "the 6 stalled runs" in found.note
 
 
 def test_the_median_interval_of_the_incidence_covers_the_median_as_often_as_it_says():

@@ -116,26 +116,6 @@ def test_progress_counts_every_task():
     assert seen == [len(seen) - 1] + [1] * (len(seen) - 1)
 
 
-def figures(fit: Fit) -> Any:
-    """All that a fit says, numbers to the last bit."""
-    return (
-        [(judged.to_dict(), judged.predicted.tobytes(), judged.conformal) for judged in fit.models],
-        fit.verdicts, fit.ablations, fit.importances, fit.slopes, fit.speed, fit.regions, fit.held_out.tobytes(),
-    )  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*(converge|Ill-conditioned).*")
-def test_a_fit_is_the_same_again_whatever_the_number_of_workers():
-    settings = Settings(folds=2, fold_rows=300)
-    few = simulate("abs1_normal", 8)
-    first = fit_run(few, settings, workers=1)
-    second = fit_run(few, settings, workers=2)
-    assert repr(figures(first)) == repr(figures(second))  # nan is nan
-    faces = [judged.candidate.face for judged in first.models]
-    assert list(dict.fromkeys(faces)) == list(FACES)
-
-
 @pytest.mark.slow
 def test_a_handful_of_runs_is_enough_for_all_sound_models():
     fit = fit_run(simulate("abs1_convergence", 5), Settings(faces=("sound",), folds=2))

@@ -12,9 +12,10 @@ from numpy.testing import assert_array_equal
 import jaxor
 from jaxor.analysis.conformal import Conformal
 from jaxor.analysis.fit import Fit, Settings, fit_run
+from jaxor.analysis.loaded import Saved, load
 from jaxor.analysis.predict import predict
 from jaxor.analysis.rows import NoRows, rows_of
-from jaxor.analysis.saved import Saved, load, save
+from jaxor.analysis.saved import save
 from jaxor.store.errors import TraceNotStored
 from jaxor.store.run import Run
 from tests.conftest import Row

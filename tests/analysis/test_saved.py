@@ -19,10 +19,11 @@ from sklearn.preprocessing import FunctionTransformer
 from skops import io
 
 import jaxor
-from jaxor.analysis import candidates, saved
+from jaxor.analysis import candidates, loaded, saved
 from jaxor.analysis.fit import FACES, Fit, Settings, fit_run
 from jaxor.analysis.judgement import Failed
-from jaxor.analysis.saved import load, save, to_dict
+from jaxor.analysis.loaded import load
+from jaxor.analysis.saved import save, to_dict
 from jaxor.analysis.sound import sound
 from jaxor.store.errors import StoreError
 from jaxor.store.run import Run
@@ -232,7 +233,7 @@ def test_what_is_no_file_is_refused(path: Path, tmp_path: Path):
 
 
 def test_a_fit_larger_than_any_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(saved, "MAX_BYTES", 100)
+    monkeypatch.setattr(loaded, "MAX_BYTES", 100)
     assert "larger than a fit can be" in refused(path)
 
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from numpy.testing import assert_allclose, assert_array_equal
 
 import jaxor
+from jaxor.analysis.loaded import load
 from jaxor.analysis.predict import predict
-from jaxor.analysis.saved import load
 from jaxor.cli import main
 from jaxor.store.run import open_run
 from tests.cli.conftest import Call, Process

@@ -12,9 +12,10 @@ import jaxor
 from jaxor.analysis.conformal import Conformal
 from jaxor.analysis.fit import Fit, Settings, fit_run
 from jaxor.analysis.judgement import Failed
+from jaxor.analysis.loaded import Saved
 from jaxor.analysis.predict import predict
-from jaxor.analysis.saved import Saved
-from jaxor.report.fits import fit_text, prediction_text, sweep_text
+from jaxor.report.fits import fit_text, sweep_text
+from jaxor.report.predictions import prediction_text
 from jaxor.store.run import Run
 
 
