@@ -72,12 +72,12 @@ def _published(design: Design, _: Any, random_state: int) -> Iterator[Candidate]
 
 
 def _sound(design: Design, _: Any, random_state: int) -> Iterator[Candidate]:
-    for name, estimator in sound(random_state).items():
+    models = sound(random_state)
+    for name, estimator in models.items():
         yield Candidate(name, "sound", estimator, design.base, linear_rows(design.base) if name in CHEAP else ROWS)
     memory = design.family("moment") or design.family("update")
     if memory:
-        estimator = sound(random_state)["hist_boosting"]
-        yield Candidate("hist_boosting_memory", "sound", estimator, (*design.base, *memory), ROWS)
+        yield Candidate("hist_boosting_memory", "sound", models["hist_boosting"], (*design.base, *memory), ROWS)
 
 
 def _causal(design: Design, _: Any, random_state: int) -> Iterator[Candidate]:

@@ -53,6 +53,7 @@ def moments(run: Run, rows: Rows) -> dict[str, Numbers]:
         found = np.zeros((len(rows), len(names)))
         keys = _keys(rows.seed, rows.step)
         order = np.argsort(keys)
+        keys = keys[order]
         states = jax.jit(_along(dynamics))
         used = set(rows.seed.tolist())
         for block in run.blocks():
@@ -75,7 +76,7 @@ def _fill(
     states: Callable[..., Array],
     run: Run,
 ) -> None:
-    """Put the states along some runs where their rows are."""
+    """Put the states along some runs where their rows are; `keys` are those of the rows in `order`, ascending."""
     traces = block.traces
     assert traces is not None and traces.params is not None and block.initial_params is not None  # noqa: S101
     longest = -(-int(traces.row_size.max()) // 64) * 64  # few shapes to compile
@@ -89,8 +90,8 @@ def _fill(
     step = np.concatenate([np.arange(size, dtype=np.int32) for size in traces.row_size])
     owner = np.repeat(np.arange(len(block)), traces.row_size)
     wanted = _keys(block.seeds[owner], step)
-    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
-    there = keys[order[place]] == wanted
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    there = keys[place] == wanted
     found[order[place[there]]] = along[step[there], owner[there]]
 
 
