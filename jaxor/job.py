@@ -117,6 +117,7 @@ def prepare(
         platform=machine(),
         param_names=how.param_names,
         kind=keep,
+        draws=how.draws and initial_params is None and keep == "runs",
     )
     if keep == "statistics":
         return _for_statistics(Job(experiment, manifest, how, ()), seeds, until)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxor.engine.status import Status
+from jaxor.engine.status import Status, by_status
 from jaxor.estimates import Quantiles, Share, quantiles, wilson
 
 if TYPE_CHECKING:
@@ -246,7 +246,8 @@ def censoring(run: Run) -> Censoring:
     (0, Median(value=34, low=33, high=36), Median(value=34, low=33, high=36))
     """
     epochs, status = _checked(run.epochs, run.status)
-    groups = {one: epochs[status == one] for one in Status}
+    counts = by_status(np.bincount(status, minlength=len(Status)).tolist())
+    groups = {one: epochs[status == one] for one in counts}
     return Censoring(
         runs=len(epochs),
         ended={one: Ended(Share.of(len(group), len(epochs)), quantiles(group)) for one, group in groups.items()},

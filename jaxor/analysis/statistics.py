@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxor.engine.status import Status
+from jaxor.engine.status import Status, by_status
 from jaxor.estimates import Interval, Quantiles, Share, quantiles
 from jaxor.store.population import Population
 from jaxor.store.run import Run
@@ -38,7 +38,7 @@ class Summary:
     seeds : int
         Number of runs.
     status : dict of Status to int
-        Runs by how they ended.
+        Runs by how they ended; unstarted ones only if there are any.
     success : Share
         Of all runs, those with accuracy 1 after their last step.
     epochs, epochs_converged : Quantiles or None
@@ -137,7 +137,7 @@ def summary(runs: Run | Population) -> Summary:
     counts = np.bincount(runs.status, minlength=len(Status)).tolist()
     return Summary(
         seeds=len(runs),
-        status=dict(zip(Status, counts, strict=True)),
+        status=by_status(counts),
         success=Share.of(int(np.count_nonzero(runs.final_accuracy == 1)), len(runs)),
         epochs=quantiles(runs.epochs),
         epochs_converged=quantiles(runs.epochs[runs.status == Status.CONVERGED]),

@@ -117,7 +117,7 @@ def _experiment(name: str | None) -> Experiment:
 def _noting_what_is_safe(job: Job, out: Path, ctx: click.Context) -> Iterator[None]:
     """Add to an interruption or failure how many runs are stored and which command goes on."""
     from jaxor.engine.seeds import number
-    from jaxor.engine.simulate import NoAcceptableDraw
+    from jaxor.engine.choice import NoAcceptableDraw
     from jaxor.store.directory import RunDirectory
     from jaxor.workers import WorkerError
 

@@ -56,6 +56,8 @@ class Block:
     initial_params, final_params : (n, P) float or None
         Flat parameters; None if they were not asked for.
     traces : Traces or None
+    draws : (n,) int64 or None
+        How many draws of first parameters were made, if the initializer chooses among several.
     """
 
     seeds: NDArray[np.int64]
@@ -68,6 +70,7 @@ class Block:
     initial_params: Floats | None
     final_params: Floats | None
     traces: Traces | None
+    draws: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -38,6 +38,13 @@ IDLE_LANES = 8
 """Lanes are refilled when this part of them, one in so many, has ended."""
 
 
+class First(NamedTuple):
+    """What runs begin with, by their place: parameters (places, P) or, of a selection, the draw (places,) chosen."""
+
+    params: Any = None
+    draw: Any = None
+
+
 class Results(NamedTuple):
     """Runs by their place in the block; parameters (places, P). `model` is the model's state."""
 
@@ -102,12 +109,21 @@ class Program:
 
     # The programs
 
-    def together(self, seeds: Array, places: Array, given: Array | None) -> Finished:
+    def scores(self, seeds: Array, draws: Array) -> tuple[Array, Array]:
+        """What a selection says of some draws (n,) of runs (n,), and how many draws of the innermost law each took."""
+        root = self.dynamics.experiment.root_seed
+
+        def score(seed: Array, draw: Array) -> tuple[Array, Array]:
+            return self.dynamics.score(run_key(root, seed), draw)
+
+        return self._in_slices(lambda part: self.layout.batch(score)(*part), (seeds, draws))
+
+    def together(self, seeds: Array, places: Array, first: First) -> Finished:
         """All runs, a width of seeds at a time; arguments as those of `begin`."""
 
-        def some(part: tuple[Array, Array, Any]) -> Finished:
-            place, seeds, given = part
-            initial, keys = self._draw(seeds, given)
+        def some(part: tuple[Array, Array, First]) -> Finished:
+            place, seeds, first = part
+            initial, keys = self._draw(seeds, first)
             lanes = self._start(initial, keys)
             lanes = lanes._replace(status=jnp.where(place < places, lanes.status, IDLE))
             ended = lax.while_loop(
@@ -118,9 +134,9 @@ class Program:
             initial, keys, params, model = self.layout.join((initial, keys, ended.params, ended.model))
             return self._finished(initial, keys, Results(params, model, ended.step, ended.status))
 
-        return self._in_slices(some, (jnp.arange(len(seeds)), seeds, given))
+        return self._in_slices(some, (jnp.arange(len(seeds)), seeds, first))
 
-    def begin(self, seeds: Array, places: Array, given: Array | None) -> Carry:
+    def begin(self, seeds: Array, places: Array, first: First) -> Carry:
         """First parameters of all places, drawn or as given, and lanes that are to begin with the first ones.
 
         Parameters
@@ -128,10 +144,10 @@ class Program:
         seeds : (capacity,) uint32
         places : int32
             How many of them count.
-        given : (capacity, P) or None
+        first : First
         """
         capacity = len(seeds)
-        initial, keys = self._in_slices(lambda part: self.layout.join(self._draw(*part)), (seeds, given))
+        initial, keys = self._in_slices(lambda part: self.layout.join(self._draw(*part)), (seeds, first))
         started = jax.eval_shape(lambda: self._start(initial[: self.width], keys[: self.width]))
         place = jnp.arange(self.width, dtype=jnp.int32)
         none = jnp.zeros(capacity, jnp.int32)
@@ -203,17 +219,17 @@ class Program:
         cut = jax.tree.map(lambda a: a.reshape(-1, self.width, *a.shape[1:]), arrays)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), lax.map(function, cut))
 
-    def _draw(self, seeds: Array, given: Array | None) -> tuple[Any, Any]:
+    def _draw(self, seeds: Array, first: First) -> tuple[Any, Any]:
         """First parameters and key data."""
         root = self.dynamics.experiment.root_seed
 
-        def draw(seed: Array) -> tuple[Array, Array]:
+        def draw(seed: Array, number: Array | None) -> tuple[Array, Array]:
             key = run_key(root, seed)
-            return self.dynamics.initial_params(key), key
+            return self.dynamics.initial_params(key, number), key
 
-        if given is None:
-            return self.layout.batch(draw)(seeds)
-        return self.layout.split(given), self.layout.batch(lambda seed: run_key(root, seed))(seeds)
+        if first.params is None:
+            return self.layout.batch(draw)(seeds, first.draw)
+        return self.layout.split(first.params), self.layout.batch(lambda seed: run_key(root, seed))(seeds)
 
     def _start(self, initial: Any, keys: Any) -> Lane:
         return self.layout.batch(self.dynamics.start)(initial, keys)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.engine.block import Block, Floats, concatenate
+from jaxor.engine.choice import Chosen, choose
 from jaxor.engine.layout import NARROW, layout_for
-from jaxor.engine.program import Finished, Program
+from jaxor.engine.program import Finished, First, Program
 from jaxor.engine.recording import Recorder, Recording
 from jaxor.engine.status import Status
 from jaxor.engine.step import Dynamics
@@ -37,6 +38,9 @@ TOGETHER = 0.75
 
 MANY_WIDTHS = 16
 """A block of so many lane widths decides how the next one is done; after smaller ones compiling it costs more."""
+
+DRAWS_AT_ONCE = 32
+"""Lane widths of draws that a selection looks at in one call."""
 
 WIDTH_STEP = 16
 """Lane widths are multiples of this, so that no lane falls into the odd remainder of a vectorised loop.
@@ -66,6 +70,8 @@ class Plan:
     layout : str
     param_names : tuple of str
     recording : Recording
+    draws : bool
+        Whether the initializer chooses among draws.
     """
 
     lane_width: int
@@ -73,6 +79,7 @@ class Plan:
     layout: str
     param_names: tuple[str, ...]
     recording: Recording
+    draws: bool = False
 
 
 def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | str | None = None) -> Plan:
@@ -106,7 +113,7 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
         _BLOCK_SEEDS,
     )
     block = max(int(most) // lane_width, 1) * lane_width
-    return Plan(lane_width, block, layout.name, order.names, recording)
+    return Plan(lane_width, block, layout.name, order.names, recording, dynamics.selection is not None)
 
 
 def _numbers(dynamics: Dynamics) -> int:
@@ -153,6 +160,7 @@ class Worker:
     _compiled: dict[Any, Any] = field(default_factory=dict)
     _capacities: set[int] = field(default_factory=set)
     _together: bool = False
+    _limit: float | None = None
 
     def __post_init__(self) -> None:
         if not jax.config.values["jax_threefry_partitionable"]:
@@ -176,21 +184,57 @@ class Worker:
         Raises
         ------
         NoAcceptableDraw
-            The initializer found no acceptable parameters for a seed.
+            The initializer chooses among draws, and hardly any run would find an acceptable one.
         """
         with precision(self.x64):
-            quickly = recording.kind == "none"
-            block = self._quickly(seeds, given) if quickly else self._recorded(seeds, recording, given, careful=False)
-            diverged = block.status == Status.DIVERGED
-            if not diverged.any():
-                return block
-            again = self._recorded(seeds[diverged], recording, None if given is None else given[diverged], careful=True)
-            fine = block.take(np.flatnonzero(~diverged))
-            return concatenate([fine, again]).take(np.argsort(np.argsort(diverged, kind="stable")))
+            chosen = None if given is not None else self._choose(seeds)
+            first = First(given, None if chosen is None else np.where(chosen.found, chosen.draw, -1))
+            block = self._trained(seeds, recording, first)
+            return block if chosen is None else replace(block, draws=chosen.draws)
 
-    def _quickly(self, seeds: NDArray[np.int64], given: Floats | None) -> Block:
+    def _choose(self, seeds: NDArray[np.int64]) -> Chosen | None:
+        """The draws that a selection takes; None if the initializer is none."""
+        selection = self.program.dynamics.selection
+        if selection is None:
+            return None
+        if self._limit is None:
+            self._limit = selection.limit(self.program.dynamics.plain_setting)
+        at_once = DRAWS_AT_ONCE * self.lane_width
+        return choose(
+            functools.partial(self._scores, at_once), seeds, self._limit, selection.most, selection.lowest, at_once,
+            self.experiment.name,
+        )  # fmt: skip
+
+    def _scores(
+        self, at_once: int, seeds: NDArray[np.int64], draws: NDArray[np.int32]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Scores of draws (m,) of runs (m,), any number of them."""
+        parts = []
+        for start in range(0, len(seeds), at_once):
+            padded = np.zeros((2, at_once), np.uint32)
+            some = slice(start, min(start + at_once, len(seeds)))
+            padded[0, : some.stop - start], padded[1, : some.stop - start] = seeds[some], draws[some]
+            arguments = padded[0], padded[1].astype(np.int32)
+            (scores,) = self._compile(arguments, scores=self.program.scores)
+            parts.append([np.asarray(array)[: some.stop - start] for array in scores(*arguments)])
+        scored, made = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return scored, made
+
+    def _trained(self, seeds: NDArray[np.int64], recording: Recording, first: First) -> Block:
+        """All runs of some seeds; those that diverge, or had nothing to start with, once more and carefully."""
+        quickly = recording.kind == "none"
+        block = self._quickly(seeds, first) if quickly else self._recorded(seeds, recording, first, careful=False)
+        odd = (block.status == Status.DIVERGED) | (block.status == Status.UNSTARTED)
+        if not odd.any():
+            return block
+        part = First(*(None if array is None else array[odd] for array in first))
+        again = self._recorded(seeds[odd], recording, part, careful=True)
+        fine = block.take(np.flatnonzero(~odd))
+        return concatenate([fine, again]).take(np.argsort(np.argsort(odd, kind="stable")))
+
+    def _quickly(self, seeds: NDArray[np.int64], first: First) -> Block:
         """All runs of some seeds, unrecorded; of those that diverge only the status is right."""
-        arguments = self._arguments(seeds, given)
+        arguments = self._arguments(seeds, first)
         if self._together:
             (together,) = self._compile(arguments, together=self.program.together)
             finished = together(*arguments)
@@ -206,10 +250,10 @@ class Worker:
             self._together = block.lanes_used_together(self.lane_width, self.program.look) > TOGETHER
         return block
 
-    def _recorded(self, seeds: NDArray[np.int64], recording: Recording, given: Floats | None, careful: bool) -> Block:
+    def _recorded(self, seeds: NDArray[np.int64], recording: Recording, first: First, careful: bool) -> Block:
         """All runs of some seeds by `advance`, with traces if there is something to record."""
         recorder = None if recording.kind == "none" else Recorder(recording)
-        arguments = self._arguments(seeds, given)
+        arguments = self._arguments(seeds, first)
         how = f"advance {recording.kind}" + " carefully" * careful
         step = functools.partial(self.program.advance, record=recording.kind, careful=careful)
         begin, advance, finish = self._compile(
@@ -224,35 +268,39 @@ class Worker:
             slot = np.array(carry.slot)
         return self._block(seeds, finish(carry), recorder)
 
-    def _arguments(self, seeds: NDArray[np.int64], given: Floats | None) -> tuple[Any, ...]:
-        """Seeds and given parameters padded to a power of two of lane widths; rather too far than to another one."""
+    def _arguments(self, seeds: NDArray[np.int64], first: First) -> tuple[Any, ...]:
+        """Seeds and what they begin with padded to a power of two of lane widths; rather too far than to another one."""
         count = len(seeds)
         capacity = self.lane_width << (-(-count // self.lane_width) - 1).bit_length()
         capacity = min((size for size in self._capacities if capacity <= size <= 8 * capacity), default=capacity)
         self._capacities.add(capacity)
         padded = np.zeros(capacity, np.uint32)
         padded[:count] = seeds
-        start = None
-        if given is not None:
-            start = np.zeros((capacity, given.shape[1]), np.float64 if self.x64 else np.float32)
-            start[:count] = given
-        return padded, np.int32(count), start
+        params = draw = None
+        if first.params is not None:
+            params = np.zeros((capacity, first.params.shape[1]), np.float64 if self.x64 else np.float32)
+            params[:count] = first.params
+        if first.draw is not None:
+            draw = np.zeros(capacity, np.int32)
+            draw[:count] = first.draw
+        return padded, np.int32(count), First(params, draw)
 
     def _block(self, seeds: NDArray[np.int64], finished: Finished, recorder: Recorder | None) -> Block:
         runs = Finished(*(np.asarray(array)[: len(seeds)] for array in finished))
+        status, accuracy = runs.status.astype(np.int8), runs.accuracy
         if np.isnan(runs.initial_loss).any():
-            accepted = np.isfinite(runs.initial_params).all(axis=1)
-            if not accepted.all():
-                raise NoAcceptableDraw(self.experiment.name, seeds[~accepted])
+            unstarted = ~np.isfinite(runs.initial_params).all(axis=1)
+            status = np.where(unstarted, np.int8(Status.UNSTARTED), status)
+            accuracy = np.where(unstarted, accuracy.dtype.type(np.nan), accuracy)
         per_epoch = self.program.dynamics.steps_per_epoch
         return Block(
             seeds=np.asarray(seeds, np.int64),
-            status=runs.status.astype(np.int8),
+            status=status,
             steps=runs.step,
             epochs=runs.step if per_epoch == 1 else -(-runs.step // per_epoch),
             initial_loss=runs.initial_loss,
             final_loss=runs.final_loss,
-            final_accuracy=runs.accuracy,
+            final_accuracy=accuracy,
             initial_params=runs.initial_params,
             final_params=runs.final_params,
             traces=None if recorder is None else recorder.traces(runs.step),
@@ -283,14 +331,3 @@ class Worker:
         except BaseException:
             self._compiled.clear()  # it may go better the next time
             raise
-
-
-class NoAcceptableDraw(ValueError):
-    """An initializer that redraws reached its limit for some seeds."""
-
-    def __init__(self, experiment: str, seeds: NDArray[np.int64]) -> None:
-        shown = ", ".join(map(str, seeds[:3])) + (", ..." if len(seeds) > 3 else "")
-        super().__init__(
-            f"the initializer of {experiment} found no acceptable parameters within init.max_draws for "
-            f"{len(seeds)} seeds ({shown}); raise init.max_draws or relax its condition"
-        )

@@ -22,6 +22,7 @@ from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.initialize import Setting
 from jaxor.experiments.intervention import Look
 from jaxor.experiments.model import Params
+from jaxor.experiments.selection import Selection
 
 RUNNING = -1
 """Status of a run that has not ended."""
@@ -62,10 +63,36 @@ class Dynamics:
         """Number of points that a step looks at."""
         return self.experiment.batch.size or len(self.law.task.inputs)
 
-    def initial_params(self, key_data: Array) -> Array:
-        """First parameters (P,) of a run."""
-        setting = Setting(self.law.model, self.law.task, self.law.loss)
-        return self.order.flatten(self.law.init(stream(key_data, INIT), setting))
+    @property
+    def selection(self) -> Selection | None:
+        """The initializer, if it chooses among draws."""
+        return self.law.init if isinstance(self.law.init, Selection) else None
+
+    def initial_params(self, key_data: Array, draw: Array | None = None) -> Array:
+        """First parameters (P,) of a run; of a selection those of the draw that was chosen, NaN if it is below 0."""
+        key, setting = stream(key_data, INIT), self.setting(key_data)
+        if self.selection is None or draw is None:
+            return self.order.flatten(self.law.init(key, setting))
+        params = self.order.flatten(self.selection.draw(key, setting, draw)[0])
+        return jnp.where(draw < 0, jnp.nan, params)
+
+    def score(self, key_data: Array, draw: Array) -> tuple[Array, Array]:
+        """How a selection finds a draw, lower being better, and how many draws of the innermost law it took."""
+        assert self.selection is not None  # noqa: S101 (the driver asks only when there is one)
+        key, setting = stream(key_data, INIT), self.setting(key_data)
+        params, made = self.selection.draw(key, setting, draw)
+        return self.selection.score(params, setting), jnp.asarray(made, jnp.int32)
+
+    @property
+    def plain_setting(self) -> Setting:
+        """What an initializer may look at, whatever the run."""
+        return Setting(self.law.model, self.law.task, self.law.loss)
+
+    def setting(self, key_data: Array) -> Setting:
+        """What the initializer of a run may look at."""
+        if self.experiment.batch.size is None:
+            return self.plain_setting
+        return self.plain_setting._replace(first_batch=self.batches(key_data, jnp.zeros((), jnp.int32))[0])
 
     def evaluate(self, params: Array, state: Any) -> tuple[Array, Array]:
         """Loss and accuracy over the whole task, as in use and not as in training."""

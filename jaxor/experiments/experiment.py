@@ -176,7 +176,7 @@ class Experiment:
         require((self.batch.size or 1) <= points, "batch.size", f"at most the task's {points} points", self.batch.size)
         steps = self.max_epochs * self.steps_per_epoch
         require(steps < 2**31, "max_epochs", "such that there are less than 2^31 steps", self.max_epochs)
-        check_fit(law)
+        check_fit(law, self.batch.size)
         return law
 
     def _build_task(self) -> Task:

@@ -1,7 +1,8 @@
 """Initializers: the law of a run's first parameters.
 
 An initializer is a pure function of the run's initialisation key and the `Setting` (model, task, loss) it starts;
-it returns parameters. One that redraws gives NaN everywhere when no draw was acceptable, which the engine reports.
+it returns parameters: NaN everywhere if it found none. Those that choose among draws are in
+`jaxor.experiments.selection`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxor.experiments.loss import Loss
-from jaxor.experiments.model import Aux, Model, Params, first_layer, gaussian, kaiming_std, preactivations, xavier_std
+from jaxor.experiments.model import Model, Params, first_layer, gaussian, is_weight, kaiming_std, xavier_std
 from jaxor.experiments.registry import Base, Registry, require
 from jaxor.experiments.task import Task
 
 
 class Setting(NamedTuple):
-    """What an initializer may look at."""
+    """What an initializer may look at; `first_batch` (size,) numbers the points of the run's first minibatch."""
 
     model: Model
     task: Task
     loss: Loss
+    first_batch: Array | None = None
 
 
 Initializer = Callable[[Array, Setting], Params]
@@ -101,6 +103,20 @@ def biased(*, base: Base = "normal", mean: float = 0.1, std: float = 0.01) -> In
     return _with_biases(base, mean, std)
 
 
+@INITIALIZERS.register("scaled")
+def scaled(*, factor: float, base: Base = "normal") -> Initializer:
+    """Another law, with weights and biases multiplied by a factor."""
+    require(factor >= 0, "factor", "0 or positive", factor)
+
+    def draw(key: Array, setting: Setting) -> Params:
+        return {
+            name: factor * value if is_weight(name, value) or name.endswith("bias") else value
+            for name, value in base(key, setting).items()
+        }
+
+    return draw
+
+
 @INITIALIZERS.register("mirror")
 def mirror(*, base: Base = "normal") -> Initializer:
     """Another law, with every second hidden unit the negative of the one before it (weights and bias)."""
@@ -128,53 +144,3 @@ def hypersphere(*, base: Base = "kaiming", radius: float = 1.4) -> Initializer:
         return params | {"linear1.bias": radius * jnp.linalg.norm(weight, axis=1)}
 
     return draw
-
-
-def _redraw(base: Initializer, accept: Callable[[Params, Setting], Array], max_draws: int) -> Initializer:
-    """Draw until accepted; draw number j uses the run's key folded with j, so the result depends on the run alone."""
-    require(max_draws > 0, "max_draws", "positive", max_draws)
-
-    def draw(key: Array, setting: Setting) -> Params:
-        def attempt(count: Array | int) -> tuple[Array, Params, Array]:
-            params = base(jax.random.fold_in(key, count), setting)
-            return jnp.asarray(count) + 1, params, accept(params, setting)
-
-        _, params, accepted = jax.lax.while_loop(
-            lambda carry: ~carry[2] & (carry[0] < max_draws), lambda carry: attempt(carry[0]), attempt(0)
-        )
-        return {name: jnp.where(accepted, value, jnp.nan) for name, value in params.items()}
-
-    return draw
-
-
-def _forward(params: Params, setting: Setting) -> tuple[Array, Aux]:
-    """Outputs and auxiliary output on the whole task, as in evaluation."""
-    key = jax.random.key(0)  # models draw nothing when they do not train
-    outputs, aux, _ = setting.model.apply(params, setting.task.inputs, setting.model.init(key)[1], key, False)
-    return outputs, aux
-
-
-@INITIALIZERS.register("alive")
-def alive(*, base: Base = "normal", margin: float = 0.0, max_draws: int = 10_000) -> Initializer:
-    """Redraw another law until every point has a unit whose pre-activation is above the margin."""
-
-    def accept(params: Params, setting: Setting) -> Array:
-        return jnp.all(jnp.any(preactivations(_forward(params, setting)[1], "init alive") > margin, -1))
-
-    return _redraw(base, accept, max_draws)
-
-
-def _loss(params: Params, setting: Setting) -> Array:
-    return setting.loss(_forward(params, setting)[0], setting.task.targets)
-
-
-@INITIALIZERS.register("loss_below")
-def loss_below(*, threshold: float, base: Base = "normal", max_draws: int = 1_000_000) -> Initializer:
-    """Redraw another law until the initial loss is below the threshold."""
-    return _redraw(base, lambda params, setting: _loss(params, setting) < threshold, max_draws)
-
-
-@INITIALIZERS.register("loss_above")
-def loss_above(*, threshold: float, base: Base = "normal", max_draws: int = 1_000_000) -> Initializer:
-    """Redraw another law until the initial loss is above the threshold."""
-    return _redraw(base, lambda params, setting: _loss(params, setting) > threshold, max_draws)

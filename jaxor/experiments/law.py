@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
 from jaxor.experiments.initialize import Initializer, Setting
 from jaxor.experiments.intervention import Intervention, Look
 from jaxor.experiments.loss import Loss
-from jaxor.experiments.model import Model
+from jaxor.experiments.model import Model, Params
 from jaxor.experiments.registry import ExperimentError, require
+from jaxor.experiments.selection import Selection
 from jaxor.experiments.task import Task
 
 
@@ -27,8 +29,14 @@ class Law(NamedTuple):
     interventions: tuple[Intervention, ...]
 
 
-def check_fit(law: Law) -> None:
+def check_fit(law: Law, batch: int | None = None) -> None:
     """Trace each part once, without computing.
+
+    Parameters
+    ----------
+    law : Law
+    batch : int or None
+        Points of a minibatch.
 
     Raises
     ------
@@ -38,7 +46,7 @@ def check_fit(law: Law) -> None:
 
     def once(key: Array) -> Any:
         params, state = law.model.init(key)
-        drawn = law.init(key, Setting(law.model, law.task, law.loss))
+        drawn = _drawn(law, key, batch)
         outputs, aux, _ = law.model.apply(params, law.task.inputs, state, key, True)
         look = Look(params, params, outputs, aux, key)
         fixed = [rule.fix(rule.check(rule.init(params), look)[1], params, look) for rule in law.interventions]
@@ -56,6 +64,17 @@ def check_fit(law: Law) -> None:
         require(_shapes(given) == shapes, key, f"such that it gives the model's parameters {shapes}", _shapes(given))
     for key, value in (("loss", loss), ("task.accuracy", accuracy)):
         require(value.shape == (), key, "a function whose result is one number", value.shape)
+
+
+def _drawn(law: Law, key: Array, batch: int | None) -> Params:
+    """First parameters; the limits of a selection may take long to find, and are not asked for."""
+    setting = Setting(law.model, law.task, law.loss, None if batch is None else jnp.zeros(batch, jnp.int32))
+    if not isinstance(law.init, Selection):
+        return law.init(key, setting)
+    params, _ = law.init.draw(key, setting, 0)
+    score = law.init.score(params, setting)
+    require(score.shape == (), "init", "a selection by one number", score.shape)
+    return params
 
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:

@@ -226,8 +226,7 @@ def _regions(regions: Regions) -> str:
 
 def _censoring(found: Censoring) -> str:
     rows = [("", "runs", "", "epochs: median", "max")]
-    for status in Status:
-        ended = found.ended[status]
+    for status, ended in found.ended.items():
         median, most = ("-", "-") if ended.epochs is None else (f"{ended.epochs.q50:,.0f}", f"{ended.epochs.max:,.0f}")
         name = status.name.lower().replace("_", " ")
         rows.append((name, f"{ended.share.count:,}", percent(ended.share.share or 0.0, found.runs), median, most))

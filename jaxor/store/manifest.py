@@ -52,6 +52,8 @@ class Manifest:
         ``"runs"`` or ``"statistics"``.
     until : str or None
         Rule by which it ends, in place of seeds asked for; the last one, if there were several.
+    draws : bool
+        Whether the initializer chooses among draws, so that their number is stored.
     schema : int
         Version of the format.
     extra : dict
@@ -72,6 +74,7 @@ class Manifest:
     initial_params_hash: str | None = None
     kind: str = "runs"
     until: str | None = None
+    draws: bool = False
     schema: int = SCHEMA
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -96,7 +99,7 @@ class Manifest:
         """What is stored, in the order of the files."""
         if self.kind == "statistics":
             return dict(COUNTS)
-        return {name: VARIABLES[name] for name in stored(self.traces, self.parameters)}
+        return {name: VARIABLES[name] for name in stored(self.traces, self.parameters, self.draws)}
 
     @property
     def row_bytes(self) -> dict[str, int]:
@@ -152,7 +155,7 @@ class Manifest:
 
     @classmethod
     def _checked(cls, values: dict[str, Any]) -> Manifest:
-        values = {"until": None} | values  # older manifests have none
+        values = {"until": None, "draws": False} | values  # older manifests have none
         if missing := sorted(_VALID.keys() - values.keys()):
             raise StoreError(f"the manifest lacks {', '.join(missing)}; restore what the simulation wrote")
         for name, valid in _VALID.items():
@@ -256,6 +259,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "initial_params_hash": _is(str, NoneType),
     "kind": lambda value: isinstance(value, str) and value in _TITLES,
     "until": _is(str, NoneType),
+    "draws": _is(bool),
     "schema": _is(int),
 }
 """Every key that `to_json` writes, with what a reader can use."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from jaxor.engine.seeds import Ranges, number, within
-from jaxor.engine.status import Status
+from jaxor.engine.status import Status, by_status
 from jaxor.engine.tally import Tally, loss_of
 from jaxor.estimates import Distribution, Interval, Share, confidence_sequence
 from jaxor.store.directory import RunDirectory
@@ -55,8 +55,8 @@ class Population(Simulated):
 
     @cached_property
     def status(self) -> dict[Status, int]:
-        """Runs by how they ended."""
-        return dict(zip(Status, self.tally.runs.sum(axis=1).tolist(), strict=True))
+        """Runs by how they ended; unstarted ones only if there are any."""
+        return by_status(self.tally.runs.sum(axis=1).tolist())
 
     @cached_property
     def success(self) -> Share:

@@ -134,6 +134,11 @@ class Run(Simulated):
         return self._source.column("final_accuracy")
 
     @property
+    def draws(self) -> NDArray[np.int64]:
+        """(n,) draws of first parameters that were made; 1 each if the initializer does not choose among several."""
+        return self._source.column("draws") if self.manifest.draws else np.ones(len(self), np.int64)
+
+    @property
     def initial_params(self) -> Floats:
         """(n, P) parameters before the first step; `StoreError` if they were left out."""
         return self._params("initial_params", ("both",))

@@ -14,7 +14,7 @@ from jaxor.engine.seeds import ranges_of
 from jaxor.engine.status import Status
 from jaxor.engine.tally import GROUPS, Histogram, Tally, loss_bin, loss_of
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the format of manifests and files. Readers accept their own and older ones."""
 
 CONVENTIONS = "CF-1.11"
@@ -68,6 +68,7 @@ VARIABLES: Mapping[str, Variable] = {
     "initial_loss": Variable(("seed",), None, _number("loss over the whole task before the first step")),
     "final_loss": Variable(("seed",), None, _number("loss over the whole task after the last step")),
     "final_accuracy": Variable(("seed",), None, _number("accuracy over the whole task after the last step")),
+    "draws": Variable(("seed",), "<i8", _number("draws of first parameters that were made")),
     "initial_params": Variable(("seed", "param"), None, _number("parameters before the first step")),
     "final_params": Variable(("seed", "param"), None, _number("parameters after the last step")),
     "row_size": Variable(
@@ -103,6 +104,8 @@ COUNTS: Mapping[str, Variable] = {
     "runs_by_final_loss": Variable(("final_loss", *_BY_GROUP), "<i8", _number("runs")),
 }
 """Every variable of stored counts, in the order of the files: coordinates first."""
+
+_GROUPS_1 = (4, 2)
 
 _TRACES = {"row_size": "row_size", "trace_step": "step", "trace_loss": "loss", "trace_params": "params"}
 
@@ -147,9 +150,9 @@ def tally_of(arrays: Mapping[str, NDArray[Any]]) -> Tally:
     """
     tally = Tally(
         ranges_of(arrays["seed_ranges"]),
-        Histogram(arrays["epochs"], arrays["runs_by_epochs"]),
+        Histogram(arrays["epochs"], _by_group(arrays["runs_by_epochs"])),
         *(
-            Histogram(loss_bin(arrays[name]).astype(np.int64), arrays[f"runs_by_{name}"])
+            Histogram(loss_bin(arrays[name]).astype(np.int64), _by_group(arrays[f"runs_by_{name}"]))
             for name in ("initial_loss", "final_loss")
         ),
     )
@@ -167,7 +170,14 @@ def tally_of(arrays: Mapping[str, NDArray[Any]]) -> Tally:
     return tally
 
 
-def stored(traces: str, parameters: str) -> list[str]:
+def _by_group(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts by status and success; of format 1, which has no unstarted runs, with none of them."""
+    if counts.shape[1:] != _GROUPS_1:
+        return counts
+    return np.concatenate([counts, np.zeros((len(counts), GROUPS[0] - _GROUPS_1[0], GROUPS[1]), np.int64)], axis=1)
+
+
+def stored(traces: str, parameters: str, draws: bool = False) -> list[str]:
     """List the variables that a simulation with these options stores, in the order of the files.
 
     Parameters
@@ -176,8 +186,10 @@ def stored(traces: str, parameters: str) -> list[str]:
         ``"none"``, ``"loss"``, or anything else for all.
     parameters : str
         ``"none"``, ``"final"`` or ``"both"``.
+    draws : bool
+        Whether the initializer chooses among draws.
     """
-    left_out: set[str] = set()
+    left_out: set[str] = set() if draws else {"draws"}
     if traces == "none":
         left_out |= _TRACES.keys()
     if traces == "loss":
