@@ -22,6 +22,9 @@ RESAMPLES = 999
 CHUNK = 2**16
 """Rows that are forecast at a time."""
 
+_TOO_LARGE = 1e150
+"""Forecasts beyond it are taken for none: scores are made of their squares."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -229,13 +232,13 @@ def _requests(estimator: Any) -> set[str]:
 
 
 def forecast(estimator: Any, candidate: Candidate, design: Design, index: Index) -> Numbers:
-    """Epochs (n,) for some rows; NaN where a model gives no finite number."""
+    """Epochs (n,) for some rows; NaN where a model gives no number whose square is finite."""
     parts = [index[start : start + CHUNK] for start in range(0, len(index), CHUNK)]
     found = [
         np.asarray(estimator.predict(design.matrix(candidate.columns, part)), np.float64).ravel() for part in parts
     ]
     epochs = np.concatenate(found) if found else np.empty(0)
-    return np.where(np.isfinite(epochs), epochs, np.nan)
+    return np.where(np.abs(epochs) < _TOO_LARGE, epochs, np.nan)
 
 
 def out_of_fold(

@@ -280,3 +280,17 @@ def test_forecasts_come_in_the_order_of_the_rows(monkeypatch: pytest.MonkeyPatch
     assert forecast(Watching(), candidate, some, index[:0]).shape == (0,)
     folds = list(group_folds(some.rows.seed[index], 5))
     np.testing.assert_array_equal(out_of_fold(candidate, some, index, folds), some.rows.state[index, 1])
+
+
+class Exploding(Watching):
+    """Forecasts what exponentials of a diverging model come to."""
+
+    def predict(self, X: Any) -> Any:
+        return np.resize([1e200, -1e200, np.inf, -np.inf, np.nan, 5.0], len(X))
+
+
+def test_forecasts_without_a_finite_square_are_none():
+    some = planted(1.0)
+    candidate = Candidate("exploding", "sound", Exploding(), ("state(weight[1])",))
+    found = forecast(Exploding(), candidate, some, np.arange(6))
+    np.testing.assert_array_equal(found, [np.nan] * 5 + [5.0])
