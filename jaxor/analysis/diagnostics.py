@@ -54,7 +54,9 @@ def hidden_layer(params: ArrayLike, names: Sequence[str]) -> Layer:
     weights = [i for i, name in enumerate(names) if name.startswith("linear1.weight[")]
     biases = [i for i, name in enumerate(names) if name.startswith("linear1.bias[")]
     if not weights or not biases:
-        raise ValueError("these runs have no hidden layer linear1.weight, linear1.bias, so there are no units to look at")
+        raise ValueError(
+            "these runs have no hidden layer linear1.weight, linear1.bias, so there are no units to look at"
+        )
     return Layer(params[:, weights].reshape(len(params), len(biases), -1), params[:, biases])
 
 
