@@ -74,16 +74,16 @@ def dead_points(layer: Layer, inputs: ArrayLike, margin: float = 0.0) -> Flags:
     >>> dead_points(layer, [[-1, -1], [1, -1], [-1, 1], [1, 1]]).tolist()
     [[True, False, True, False]]
     """
-    return ~(preactivations(layer, inputs) > margin).any(axis=2)
+    return np.logical_not((preactivations(layer, inputs) > margin).any(axis=2))
 
 
 def dead_units(layer: Layer, inputs: ArrayLike) -> Flags:
     """Units (n, units) whose pre-activation is above 0 at no point."""
-    return ~(preactivations(layer, inputs) > 0).any(axis=1)
+    return np.logical_not((preactivations(layer, inputs) > 0).any(axis=1))
 
 
 class Mirror(NamedTuple):
-    """Mirror pairs: whether a run has one (n,), the cosine (n,) of its first, NaN without, and whether it is perfect."""
+    """Whether a run has a mirror pair (n,), the cosine (n,) of its first, NaN without, and whether it is perfect."""
 
     found: Flags
     cosine: Floats
@@ -305,7 +305,8 @@ def plateaus(loss: ArrayLike, errors: ArrayLike, accuracy: ArrayLike, width: flo
 
     Examples
     --------
-    >>> found = plateaus([0.125, 0.1251, 0.25], [[0, 0.25, 0, 0.25], [0.25, 0, 0.2501, 0], [0.25] * 4], [0.75, 0.75, 0.5])
+    >>> errors = [[0, 0.25, 0, 0.25], [0.25, 0, 0.2501, 0], [0.25] * 4]
+    >>> found = plateaus([0.125, 0.1251, 0.25], errors, [0.75, 0.75, 0.5])
     >>> [(one.runs, one.errors) for one in found]
     [(2, (0.0, 0.0, 0.25, 0.25)), (1, (0.25, 0.25, 0.25, 0.25))]
     """

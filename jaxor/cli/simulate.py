@@ -116,8 +116,8 @@ def _experiment(name: str | None) -> Experiment:
 @contextlib.contextmanager
 def _noting_what_is_safe(job: Job, out: Path, ctx: click.Context) -> Iterator[None]:
     """Add to an interruption or failure how many runs are stored and which command goes on."""
-    from jaxor.engine.seeds import number
     from jaxor.engine.choice import NoAcceptableDraw
+    from jaxor.engine.seeds import number
     from jaxor.store.directory import RunDirectory
     from jaxor.workers import WorkerError
 

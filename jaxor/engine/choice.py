@@ -1,4 +1,4 @@
-"""Finding the draws that a selection takes: many runs' draws are scored at once, several of each run if few are left."""
+"""Finding the draws that a selection takes: those of many runs are scored at once, several of each if few are left."""
 
 from __future__ import annotations
 

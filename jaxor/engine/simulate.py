@@ -201,9 +201,14 @@ class Worker:
             self._limit = selection.limit(self.program.dynamics.plain_setting)
         at_once = DRAWS_AT_ONCE * self.lane_width
         return choose(
-            functools.partial(self._scores, at_once), seeds, self._limit, selection.most, selection.lowest, at_once,
+            functools.partial(self._scores, at_once),
+            seeds,
+            self._limit,
+            selection.most,
+            selection.lowest,
+            at_once,
             self.experiment.name,
-        )  # fmt: skip
+        )
 
     def _scores(
         self, at_once: int, seeds: NDArray[np.int64], draws: NDArray[np.int32]

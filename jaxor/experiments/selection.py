@@ -153,6 +153,6 @@ def first_batch(*, draws: int, base: Base = "normal") -> Initializer:
         inputs, targets = (
             jnp.asarray(array)[setting.first_batch] for array in (setting.task.inputs, setting.task.targets)
         )
-        return _loss(params, setting._replace(task=replace(setting.task, inputs=inputs, targets=targets)))
+        return _loss(params, setting._replace(task=replace(task, inputs=inputs, targets=targets)))
 
     return Selection(base, score, None, draws, lowest=True)
