@@ -274,7 +274,7 @@ class Worker:
         return self._block(seeds, finish(carry), recorder)
 
     def _arguments(self, seeds: NDArray[np.int64], first: First) -> tuple[Any, ...]:
-        """Seeds and what they begin with padded to a power of two of lane widths; rather too far than to another one."""
+        """Seeds and what they begin with, padded to a power of two of lane widths; rather too far than to another."""
         count = len(seeds)
         capacity = self.lane_width << (-(-count // self.lane_width) - 1).bit_length()
         capacity = min((size for size in self._capacities if capacity <= size <= 8 * capacity), default=capacity)

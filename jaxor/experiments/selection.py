@@ -150,9 +150,8 @@ def first_batch(*, draws: int, base: Base = "normal") -> Initializer:
     def score(params: Params, setting: Setting) -> Array:
         if setting.first_batch is None:
             raise ExperimentError("init first_batch needs minibatches; with batch.mode full take best_of")
-        inputs, targets = (
-            jnp.asarray(array)[setting.first_batch] for array in (setting.task.inputs, setting.task.targets)
-        )
+        task, points = setting.task, setting.first_batch
+        inputs, targets = jnp.asarray(task.inputs)[points], jnp.asarray(task.targets)[points]
         return _loss(params, setting._replace(task=replace(task, inputs=inputs, targets=targets)))
 
     return Selection(base, score, None, draws, lowest=True)
