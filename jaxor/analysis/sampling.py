@@ -1,0 +1,370 @@
+"""What choosing first parameters does to success, speed and cost: a control and strategies side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jaxor.analysis.diagnostics import dead_points, hidden_layer
+from jaxor.analysis.mechanism import (
+    Exceptions,
+    Gain,
+    Group,
+    Step,
+    by_loss,
+    by_state,
+    exceptions,
+    gain,
+    rank_correlation,
+    states,
+)
+from jaxor.analysis.ranking import Outcome, Ranking, Recommendation, ThresholdError, recommend, threshold_error
+from jaxor.analysis.solutions import solution_distance
+from jaxor.analysis.strategies import Strategy, Threshold, strategy, threshold_of
+from jaxor.engine.status import Status
+from jaxor.estimates import Interval, Quantiles, Share, quantiles
+from jaxor.experiments.experiment import Experiment
+from jaxor.simulation import simulate
+from jaxor.store.run import Run
+
+DEFAULT = ("below:50%", "below:25%", "below:1%", "above:50%")
+COSTS = (0.0, 1 / 3, 1.0, 10.0, 100.0)
+"""Of a draw, in steps. A third: a forward pass, where a step is that and a backward pass of twice the work."""
+
+KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
+SHARES = (1.0, 0.7, 0.5, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 0.001)
+LEAST = 50
+"""Runs that a curve must have been drawn from at its end."""
+
+SAMPLES = (100, 300, 1000)
+PARTS = (0.01, 0.05, 0.1)
+RESAMPLES = 999
+CHUNK = 2**24
+"""Pre-activations that are looked at together."""
+
+
+class Ratio(NamedTuple):
+    """A ratio with its 95 % interval."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One strategy's runs.
+
+    Attributes
+    ----------
+    name : str
+    init : dict
+        The initializer.
+    threshold : Threshold or None
+        If it was estimated.
+    runs, unstarted : int
+        Runs, and those of them that found nothing to start with.
+    success : Share
+        Of all runs.
+    epochs, epochs_of_successes : Quantiles or None
+        Over all runs that started, failures included, and over successes.
+    converged : int
+        Successes that ended below the loss threshold; the patience or the cap ended the others.
+    steps : float
+        Mean of all runs.
+    draws : float
+        Mean draws of first parameters.
+    speedup : Ratio or None
+        Median epochs of the control's successes divided by those here.
+    initial_loss : Quantiles or None
+    states : tuple of Group or None
+        By what was dead at the start.
+    gain : Gain or None
+    """
+
+    name: str
+    init: Any
+    threshold: Threshold | None
+    runs: int
+    unstarted: int
+    success: Share
+    epochs: Quantiles | None
+    epochs_of_successes: Quantiles | None
+    converged: int
+    steps: float
+    draws: float
+    speedup: Ratio | None
+    initial_loss: Quantiles | None
+    states: tuple[Group, ...] | None
+    gain: Gain | None
+
+    def cost(self, draw: float) -> float:
+        """Steps that a success costs if a draw costs as much as `draw` steps."""
+        share = self.success.share
+        return (self.draws * draw + self.steps) / share if share else float("inf")
+
+
+@dataclass(frozen=True)
+class InitialLaw:
+    """The control's law of initial losses: quantiles, percentiles with intervals, and runs by initial accuracy."""
+
+    losses: Quantiles | None
+    percentiles: tuple[Threshold, ...]
+    accuracy: tuple[tuple[float, Share], ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What strategies do to an experiment; see `study`.
+
+    Attributes
+    ----------
+    control : Experiment
+    seeds : int
+        Runs of each strategy.
+    law : InitialLaw
+    arms, arms_without_patience : tuple of Arm
+        The control first; the second are empty if the experiment has no patience.
+    best_of, below : tuple of (number, Outcome)
+        For several k and several shares of the law, computed from the control's runs.
+    recommendations : tuple of Recommendation
+    threshold_errors : tuple of ThresholdError
+    by_loss : tuple of Step
+        Of the control.
+    exceptions : Exceptions or None
+        Of the control.
+    distance : float or None
+        Rank correlation of initial loss and distance to the nearest solution.
+    left_out : tuple of str
+        What could not be said, and why.
+    """
+
+    control: Experiment
+    seeds: int
+    law: InitialLaw
+    arms: tuple[Arm, ...]
+    arms_without_patience: tuple[Arm, ...]
+    best_of: tuple[tuple[int, Outcome], ...]
+    below: tuple[tuple[float, Outcome], ...]
+    recommendations: tuple[Recommendation, ...]
+    threshold_errors: tuple[ThresholdError, ...]
+    by_loss: tuple[Step, ...]
+    exceptions: Exceptions | None
+    distance: float | None
+    left_out: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return _plain(self)
+
+
+def study(
+    control: Experiment, names: Sequence[str] = DEFAULT, seeds: int = 10_000, *, draws: int = 100_000,
+    devices: int | None = None, watch: Callable[[str], Any] | None = None,
+) -> Study:  # fmt: skip
+    """Measure what strategies of initialisation do.
+
+    Source: loss-sampling results, sections 3 to 5; what it leaves open is computed too.
+
+    Parameters
+    ----------
+    control : Experiment
+    names : sequence of str
+        Strategies, see `jaxor.analysis.strategies.strategy`.
+    seeds : int
+        Runs of each.
+    draws : int
+        From which percentiles of the initial loss are estimated.
+    devices : int, optional
+        Worker processes.
+    watch : callable, optional
+        Called with the name of what is simulated next.
+
+    Raises
+    ------
+    ValueError
+        Impossible strategies or numbers.
+
+    Examples
+    --------
+    >>> from jaxor import get_experiment
+    >>> found = study(get_experiment("relu1_normal"), ["best:100"], seeds=500, draws=500)
+    >>> [arm.success.share > 0.9 for arm in found.arms]
+    [False, True]
+    >>> found.arms[1].draws
+    100.0
+    """
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 2:
+        raise ValueError(f"a study needs at least 2 seeds, got {seeds!r}")
+    strategies = [Strategy("control", control), *(strategy(name, control, draws) for name in names)]
+
+    def simulated(one: Strategy, **changes: Any) -> Run:
+        if watch:
+            watch(one.name + " without patience" * bool(changes))
+        experiment = one.experiment.replace(**changes)
+        return simulate(experiment, seeds, traces="none", devices=devices)
+
+    look = _Looker(control)
+    first = simulated(strategies[0])
+    arms = _arms(strategies, first, simulated, look)
+    off: dict[str, Any] = {"stop.patience": None}
+    without = (
+        _arms(strategies, simulated(strategies[0], **off), lambda one: simulated(one, **off), look) if patient else ()
+    )
+    success = first.final_accuracy == 1
+    ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs)
+    ks = [k for k in KS if k * LEAST <= seeds]
+    shares = [share for share in SHARES if share * seeds >= LEAST]
+    state = look.states(first)
+    distance = solution_distance(first.initial_params, first.param_names, control.to_dict())
+    return Study(
+        control=control,
+        seeds=seeds,
+        law=_law(control, first, draws, devices),
+        arms=arms,
+        arms_without_patience=without,
+        best_of=tuple((k, ranking.best_of(k)) for k in ks),
+        below=tuple((share, ranking.below(share)) for share in shares),
+        recommendations=tuple(recommend(ranking, COSTS, ks, shares)),
+        threshold_errors=tuple(threshold_error(ranking, n, part) for n in SAMPLES for part in PARTS),
+        by_loss=by_loss(first.initial_loss, success, state),
+        exceptions=None if state is None else exceptions(state, success),
+        distance=None if distance is None else rank_correlation(first.initial_loss, distance),
+        left_out=look.left_out + (() if distance is not None else (_NO_DISTANCE,)),
+    )
+
+
+_NO_DISTANCE = "distances to the nearest solution: no closed form is known for this model"
+
+
+def _arms(
+    strategies: Sequence[Strategy], control: Run, simulated: Callable[[Strategy], Run], look: _Looker
+) -> tuple[Arm, ...]:
+    """All strategies beside the control, the first of them."""
+    base = _arm(strategies[0], control, None, look)
+    return (base, *(_arm(one, simulated(one), (base, control), look) for one in strategies[1:]))
+
+
+def _arm(one: Strategy, run: Run, control: tuple[Arm, Run] | None, look: _Looker) -> Arm:
+    success, started = run.final_accuracy == 1, run.status != Status.UNSTARTED
+    state = look.states(run)
+    groups = None if state is None else by_state(state[started], success[started])
+    speedup = apart = None
+    if control is not None:
+        arm, other = control
+        speedup = ratio_of_medians(other.epochs[other.final_accuracy == 1], run.epochs[success])
+        apart = None if groups is None or arm.states is None else gain(arm.states, groups)
+    return Arm(
+        name=one.name,
+        init=_plain(one.experiment.to_dict()["init"]),
+        threshold=one.threshold,
+        runs=len(run),
+        unstarted=int(np.count_nonzero(~started)),
+        success=Share.of(int(success.sum()), len(run)),
+        epochs=quantiles(run.epochs[started]),
+        epochs_of_successes=quantiles(run.epochs[success]),
+        converged=int(np.count_nonzero(success & (run.status == Status.CONVERGED))),
+        steps=float(run.steps.mean()),
+        draws=float(run.draws.mean()),
+        speedup=speedup,
+        initial_loss=quantiles(run.initial_loss[started]),
+        states=groups,
+        gain=apart,
+    )
+
+
+def ratio_of_medians(one: ArrayLike, other: ArrayLike, random_state: int = 0) -> Ratio | None:
+    """Median of whole numbers divided by that of others, with a 95 % interval from resampling both.
+
+    Returns
+    -------
+    Ratio or None
+        None if one of them is empty, or if medians may be 0.
+
+    Examples
+    --------
+    >>> ratio = ratio_of_medians([20] * 99 + [30], [10] * 99 + [5])
+    >>> ratio.value, ratio.interval
+    (2.0, Interval(low=2.0, high=2.0))
+    """
+    a, b = np.asarray(one), np.asarray(other)
+    if not a.size or not b.size:
+        return None
+    rng = np.random.default_rng(random_state)
+    above, below = (_resampled_medians(sample, rng) for sample in (a, b))
+    middle = float(np.median(b))
+    if middle == 0 or not below.all():
+        return None
+    ends = np.percentile(above / below, [2.5, 97.5])
+    return Ratio(float(np.median(a)) / middle, Interval(*ends.tolist()))
+
+
+def _resampled_medians(sample: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Medians of resamples; counts of each value are multinomial, so a million numbers cost no more than a few."""
+    values, counts = np.unique(sample, return_counts=True)
+    ends = np.cumsum(rng.multinomial(len(sample), counts / len(sample), RESAMPLES), axis=1)
+    low, high = (len(sample) - 1) // 2, len(sample) // 2
+    return (values[(ends <= low).sum(axis=1)] + values[(ends <= high).sum(axis=1)]) / 2
+
+
+def _law(control: Experiment, run: Run, draws: int, devices: int | None) -> InitialLaw:
+    start = simulate(control.replace(max_epochs=0), draws, traces="none", parameters="none", devices=devices)
+    levels, counts = np.unique(start.final_accuracy, return_counts=True)
+    shares = [Share.of(int(count), len(start)) for count in counts]
+    return InitialLaw(
+        losses=quantiles(start.initial_loss[np.isfinite(start.initial_loss)]),
+        percentiles=tuple(threshold_of(start.initial_loss, percent) for percent in (1, 5, 10, 25, 50, 75)),
+        accuracy=tuple(zip(levels.tolist(), shares, strict=True)) if len(levels) <= 10 else (),
+    )
+
+
+class _Looker:
+    """Says which points are dead at the start, or why that cannot be said."""
+
+    def __init__(self, control: Experiment) -> None:
+        task = control.build().task
+        self.inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)
+        self.positive: NDArray[np.bool_] | None = None
+        self.left_out: tuple[str, ...] = ()
+        if targets.ndim == 1 and set(np.unique(targets).tolist()) <= {0.0, 1.0}:
+            self.positive = targets == 1
+        elif targets.ndim == 2 and targets.shape[1] == 2:
+            self.positive = targets[:, 1] > targets[:, 0]
+        else:
+            self.left_out = ("which points are dead at the start: the task is not one of two classes",)
+
+    def states(self, run: Run) -> NDArray[np.int64] | None:
+        """See `jaxor.analysis.mechanism.states`; None if the task or the model has no such thing."""
+        if self.positive is None:
+            return None
+        try:
+            layer = hidden_layer(run.initial_params, run.param_names)
+        except ValueError as error:
+            self.left_out, self.positive = (f"which points are dead at the start: {error}",), None
+            return None
+        rows = max(CHUNK // (len(self.inputs) * layer.bias.shape[1]), 1)
+        parts = [
+            states(dead_points(type(layer)(*(a[i : i + rows] for a in layer)), self.inputs), self.positive)
+            for i in range(0, len(run), rows)
+        ]
+        return np.concatenate(parts)
+
+
+def _plain(value: Any) -> Any:
+    """Tables, lists and numbers; what is not finite is None."""
+    if isinstance(value, Experiment):
+        return value.to_dict()
+    if is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
