@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,10 +211,10 @@ def study(
     look = _Looker(control)
     first = simulated(strategies[0])
     arms = _arms(strategies, first, simulated, look)
-    off: dict[str, Any] = {"stop.patience": None}
-    without = (
-        _arms(strategies, simulated(strategies[0], **off), lambda one: simulated(one, **off), look) if patient else ()
-    )
+    without: tuple[Arm, ...] = ()
+    if control.stop.patience is not None:
+        impatient = partial(simulated, **{"stop.patience": None})
+        without = _arms(strategies, impatient(strategies[0]), impatient, look)
     success = first.final_accuracy == 1
     ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs)
     ks = [k for k in KS if k * LEAST <= seeds]

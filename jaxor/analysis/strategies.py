@@ -112,14 +112,14 @@ def _read(part: str, text: str) -> tuple[str, float | None, bool]:
         raise ValueError(f"{part!r:.40} in the strategy {text!r:.80} is unknown: {WORDS}")
     name, number, percent = match.groups()
     try:
-        value = None if number is None else float(number)
+        value = float(number) if number else None
     except ValueError:
         raise ValueError(f"{number!r:.40} in the strategy {text!r:.80} is not a number: {WORDS}") from None
     if value is None and name in _NEEDS_VALUE:
         raise ValueError(f"{name} in the strategy {text!r:.80} needs a number: {WORDS}")
-    if percent and (name not in ("below", "above") or not 0 < float(number) < 100):
+    if percent and (name not in ("below", "above") or value is None or not 0 < value < 100):
         raise ValueError(
-            f"{part!r:.40} in the strategy {text!r:.80}: percentages, between 0 and 100, go with below, above"
+            f"{part!r:.40} in the strategy {text!r:.80}: percentages are between 0 and 100 and go with below and above"
         )
     return name, value, bool(percent)
 
