@@ -21,13 +21,14 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(count: int, total: int, confidence: float = 0.95) -> Interval:
+def wilson(count: float, total: float, confidence: float = 0.95) -> Interval:
     """Score interval of a probability (Wilson 1927, J. Amer. Statist. Assoc. 22, 209-212).
 
     Parameters
     ----------
-    count, total : int
-        Successes among independent trials. No trials: every probability is possible.
+    count, total : float
+        Successes among independent trials; of weighted trials the effective numbers. No trials: every probability is
+        possible.
     confidence : float
         Between 0 and 1.
 
@@ -108,7 +109,7 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def _check_trials(count: int, total: int, confidence: float) -> None:
+def _check_trials(count: float, total: float, confidence: float) -> None:
     if not 0 <= count <= total:
         raise ValueError(f"count must be between 0 and total, got {count} of {total}")
     if not 0 < confidence < 1:

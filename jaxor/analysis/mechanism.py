@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from jaxor.analysis.diagnostics import Flags
 from jaxor.estimates import Interval, Share
 
 RESAMPLES = 999
@@ -171,9 +170,4 @@ def rank_correlation(loss: ArrayLike, distance: ArrayLike) -> float:
     a, b = (np.asarray(values)[fine] for values in (loss, distance))
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    return float(stats.spearmanr(a, b).statistic)
-
-
-def alive(state: ArrayLike) -> Flags:
-    """Runs (n,) that begin without a dead point of class 1."""
-    return np.asarray(state) != 2
+    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from jaxor.estimates import Interval
+from jaxor.estimates import Interval, wilson
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     success : float
         Probability of success.
     interval : Interval
-        Of that, 95 %.
+        Of that, 95 %: Wilson's, with as many trials as equally weighted runs would be as certain.
     steps : float
         Mean steps of a run, failures included.
     epochs : float or None
@@ -124,12 +124,10 @@ class Ranking:
         return self._weighted(weight, 1 / share)
 
     def _weighted(self, weight: Floats, draws: float) -> Outcome:
-        success = float(weight @ self.success)
-        spread = 1.96 * float(np.sqrt(np.sum((weight * (self.success - success)) ** 2)))
-        # Weights alone do not sum to the last bit.
-        interval = Interval(max(success - spread, 0.0), min(success + spread, 1.0))
+        success = min(float(weight @ self.success), 1.0)  # weights do not sum to 1 to the last bit
+        effective = 1 / float(weight @ weight)
         epochs = float(weight @ (self.success * self.epochs)) / success if success else None
-        return Outcome(min(success, 1.0), interval, float(weight @ self.steps), epochs, draws)
+        return Outcome(success, wilson(success * effective, effective), float(weight @ self.steps), epochs, draws)
 
     @cached_property
     def _cumulative(self) -> Floats:

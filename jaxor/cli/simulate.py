@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxor.cli.compiled import keep_compiled
+from jaxor.cli.named import named
 from jaxor.cli.resume import go_on
 from jaxor.cli.types import SeedRange, Setting
 
 if TYPE_CHECKING:
-    from jaxor.experiments.experiment import Experiment
     from jaxor.job import Job
     from jaxor.simulation import Outcome
 
@@ -91,7 +90,7 @@ def simulate(
     from jaxor.simulation import execute, prepare, progress_bar
     from jaxor.work import Where
 
-    chosen = _experiment(experiment).replace(**dict(settings))
+    chosen = named(experiment).replace(**dict(settings))
     job = prepare(
         chosen, seeds, traces=traces, lane_width=lane_width, x64=x64, parameters=parameters, keep=keep, until=until
     )
@@ -101,16 +100,6 @@ def simulate(
         with bar as watch:
             outcome = execute(job, out=out, where=where, resume=resume, watch=watch)
         _report(outcome, job, out, as_json)
-
-
-def _experiment(name: str | None) -> Experiment:
-    from jaxor.experiments.catalog import DEFAULT, get_experiment
-    from jaxor.experiments.load import load_experiment
-
-    if name is None or not name.endswith((".toml", ".py")):
-        return get_experiment(name or DEFAULT)
-    with contextlib.redirect_stdout(sys.stderr):  # what a Python file prints is no result
-        return load_experiment(name)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,76 @@
+"""``jaxor sampling``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jaxor.cli.named import named
+from jaxor.cli.types import Setting
+
+
+@click.command()
+@click.argument("experiment")
+@click.option(
+    "--strategy", "strategies", multiple=True, metavar="PARTS",
+    help="Such as below:0.0724, below:25%, above:50%, best:100, first-batch:10, alive:0.3, mirror, hypersphere, "
+    "scaled:2, kaiming, or several joined by +. Repeatable.  [default: below:50% below:25% below:1% above:50%]",
+)  # fmt: skip
+@click.option("--seeds", type=int, default=10_000, show_default=True, help="Runs of the control and of each strategy.")
+@click.option(
+    "--draws", type=int, default=100_000, show_default=True,
+    help="From which the law of the initial loss, and percentages in strategies, are estimated.",
+)  # fmt: skip
+@click.option(
+    "--set", "settings", type=Setting(), multiple=True,
+    help="Change a key of the experiment, such as optimizer.learning_rate=0.2; none leaves it out. Repeatable.",
+)  # fmt: skip
+@click.option("--devices", type=click.IntRange(min=1), metavar="D", help="Worker processes.  [default: one per core]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Where study.json and plots go.  [default: outputs/<experiment>-sampling]",
+)  # fmt: skip
+@click.option("--plots", is_flag=True, help="Draw plots too.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
+def sampling(
+    experiment: str, strategies: Sequence[str], seeds: int, draws: int, settings: Sequence[tuple[str, Any]],
+    devices: int | None, out: Path | None, plots: bool, quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure what choosing initial parameters by their loss does to success, speed and cost.
+
+    EXPERIMENT is a name that `jaxor experiments` lists or your own file. It is the control; strategies change its
+    initializer.
+    """
+    from jaxor.analysis.sampling import DEFAULT, study
+    from jaxor.report.samplings import study_text
+    from jaxor.store.derived import keep
+
+    control = named(experiment).replace(**dict(settings))
+    with _progress(quiet or as_json) as watch:
+        found = study(control, strategies or DEFAULT, seeds, draws=draws, devices=devices, watch=watch)
+    folder = out or Path("outputs") / f"{control.name}-sampling"
+    text = json.dumps(found.to_dict(), allow_nan=False)
+    keep(folder / "study.json", f"{text}\n".encode())
+    if plots:
+        from jaxor.report.sampling_plots import save_plots
+
+        save_plots(found, folder)
+    click.echo(text if as_json else f"{study_text(found)}\n\nKept in {folder}.")
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str], Any] | None]:
+    """What is simulated, on a terminal."""
+    if quiet:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(bar_format="{desc} ({elapsed})", disable=None, leave=False) as bar:
+        yield bar.set_description_str
