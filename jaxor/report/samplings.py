@@ -160,7 +160,7 @@ def _curves(study: Study) -> str:
         epochs = "-" if outcome.epochs is None else f"{outcome.epochs:,.0f}"
         return f"{100 * outcome.success:.1f} %", f"{100 * low:.1f} to {100 * high:.1f}", epochs
 
-    rows = [("best of", "success", "95 %", "epochs", "", "below", "success", "95 %", "epochs")]
+    rows: list[tuple[str, ...]] = [("best of", "success", "95 %", "epochs", "", "below", "success", "95 %", "epochs")]
     empty = ("",) * 4
     left = [(f"{k:,}", *cells(outcome)) for k, outcome in study.best_of]
     right = [(f"{100 * share:g} %", *cells(outcome)) for share, outcome in study.below]
@@ -185,9 +185,9 @@ def _errors(study: Study) -> str:
             )
         )  # fmt: skip
     words = (
-        "A threshold that lets the lowest part of a sample pass lets another part of the law pass: its j-th lowest of "
-        "n draws has Beta(j, n + 1 - j) of the law below it, exactly. Draws needed are the mean over samples; below the "
-        "lowest of all it is infinite."
+        "A threshold that lets the lowest part of a sample pass lets another part of the law pass: the j-th lowest "
+        "of n draws has Beta(j, n + 1 - j) of the law below it, exactly. Draws needed are the mean over samples; "
+        "below the lowest of all it is infinite."
     )
     return f"{columns(rows, '>>>>>>>')}\n\n{_wrapped(words)}"
 
@@ -238,9 +238,9 @@ def _mechanism(study: Study) -> str:
     found = study.exceptions
     if found is not None:
         text += "\n\n" + _wrapped(
-            f"Success exactly if no class-1 point is dead at the start: {found.share.count:,} of {found.runs:,} runs "
-            f"of the control are against it ({100 * (found.share.share or 0):.3g} %): {found.dead_succeeded:,} succeeded "
-            f"with a dead one, {found.alive_failed:,} failed without."
+            f"Success exactly if no class-1 point is dead at the start: {found.share.count:,} of {found.runs:,} "
+            f"runs of the control are against it ({100 * (found.share.share or 0):.3g} %): "
+            f"{found.dead_succeeded:,} succeeded with a dead one, {found.alive_failed:,} failed without."
         )
     return text
 
