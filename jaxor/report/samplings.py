@@ -105,8 +105,8 @@ def _arms(arms: Sequence[Arm]) -> str:
         for arm in arms
     ]  # fmt: skip
     notes = [
-        f"{arm.name}: below the {arm.threshold.percentile:g} % quantile {arm.threshold.value:.4f} "
-        f"({arm.threshold.interval.low:.4f} to {arm.threshold.interval.high:.4f}, {arm.threshold.draws:,} draws)."
+        f"{arm.name}: the threshold is {arm.threshold.value:.4f} ({arm.threshold.interval.low:.4f} to "
+        f"{arm.threshold.interval.high:.4f}), from {arm.threshold.draws:,} draws."
         for arm in arms
         if arm.threshold is not None
     ]
