@@ -217,8 +217,8 @@ def study(
         without = _arms(strategies, impatient(strategies[0]), impatient, look)
     success = first.final_accuracy == 1
     ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs)
-    ks = [k for k in KS if k * LEAST <= seeds]
-    shares = [share for share in SHARES if share * seeds >= LEAST]
+    ks = [k for k in KS if k == 1 or k * LEAST <= seeds]
+    shares = [share for share in SHARES if share == 1 or share * seeds >= LEAST]
     state = look.states(first)
     distance = solution_distance(first.initial_params, first.param_names, control.to_dict())
     return Study(
