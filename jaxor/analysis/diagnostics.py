@@ -121,7 +121,7 @@ def mirror_pairs(weight: ArrayLike, below: float = -0.95, exact: float = 1e-3) -
 def hyperplane_distances(layer: Layer, inputs: ArrayLike, positive: ArrayLike) -> Floats:
     """Mean distance ``|w . x + b| / |w|`` of points to each unit's hyperplane, for each of two classes: (n, units, 2).
 
-    The later reports look at them (`geometry.py`), for successful runs, in which true and predicted classes are the same.
+    The later reports look at them (`geometry.py`), of successful runs, and so true and predicted classes are the same.
 
     Parameters
     ----------
@@ -262,16 +262,16 @@ PERCENTILES = (0, 10, 25, 50, 75, 90, 100)
 
 
 class Bin(NamedTuple):
-    """Runs between two values of something, and the mean of their epochs; None without runs."""
+    """So many rows between two values of something, and the mean of their epochs; None without rows."""
 
     low: float
     high: float
-    runs: int
+    rows: int
     mean: float | None
 
 
 def by_percentile(metric: ArrayLike, epochs: ArrayLike) -> tuple[Bin, ...]:
-    """Mean epochs of runs between percentiles 0, 10, 25, 50, 75, 90 and 100 of a metric (each bin without its end).
+    """Mean epochs of rows between percentiles 0, 10, 25, 50, 75, 90 and 100 of a metric (each bin without its end).
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def by_percentile(metric: ArrayLike, epochs: ArrayLike) -> tuple[Bin, ...]:
 
     Examples
     --------
-    >>> [bin.runs for bin in by_percentile(np.arange(100.0), np.arange(100))]
+    >>> [bin.rows for bin in by_percentile(np.arange(100.0), np.arange(100))]
     [10, 15, 25, 25, 15, 10]
     """
     metric, epochs = np.asarray(metric, np.float64), np.asarray(epochs, np.float64)
