@@ -105,7 +105,7 @@ def diagnose(run: Run) -> Diagnosis:
     >>> from jaxor import simulate
     >>> found = diagnose(simulate("relu1_mirror", seeds=50))
     >>> found.success.count, found.mirror_pairs.perfect, found.dead_points[-1].dead
-    (50, 50, 0)
+    (49, 49, 0)
     """
     subject = Subject(run)
     parts, left_out = {}, {}

@@ -14,7 +14,7 @@ from jaxor.analysis.plateaus import Plateau, plateaus
 from jaxor.analysis.subject import NotKnown, Subject
 
 CLUSTERED = 5_000
-"""Rows that are clustered at most: the time that DBSCAN takes, and its memory, grow with the square of a cluster's size."""
+"""Rows that are clustered at most: DBSCAN's time and memory grow with the square of the rows of a cluster."""
 
 FEW = 16
 """Points at most of which each is looked at for itself."""
@@ -91,7 +91,7 @@ class Clustering(NamedTuple):
 
 
 class Stuck(NamedTuple):
-    """A plateau of failed runs, the seed of an example, and what that answers at each point; None if it is not known."""
+    """A plateau of failed runs, the seed of an example, and what that one answers at each point; None if not known."""
 
     plateau: Plateau
     seed: int
@@ -196,12 +196,9 @@ def _plateaus(subject: Subject) -> tuple[Stuck, ...]:
         from jaxor.analysis.answers import answers  # brings JAX with it
 
         outputs, _, errors = answers(subject.run.experiment, subject.final_params[failed], subject.run.x64)
-    return tuple(
-        Stuck(
-            one, int(subject.run.seeds[place[one.example]]), None if outputs is None else outputs[one.example].tolist()
-        )
-        for one in plateaus(loss, errors, subject.accuracy[failed])
-    )
+    seeds, found = subject.run.seeds[place], plateaus(loss, errors, subject.accuracy[failed])
+    examples = [None if outputs is None else outputs[one.example].tolist() for one in found]
+    return tuple(Stuck(one, int(seeds[one.example]), shown) for one, shown in zip(found, examples, strict=True))
 
 
 PARTS: Mapping[str, Callable[[Subject], Any]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from jaxor.analysis.diagnostics import Floats
 from jaxor.estimates import Share
@@ -43,7 +43,7 @@ def plateaus(
     """Where runs got stuck: the losses that most of them ended with, and the errors that the points then have.
 
     The stretch of so much loss that holds most runs is the first plateau, that with most of the others the next one,
-    and so on, as long as there are enough. So plateaus are found also where many runs are on the way from one to another.
+    and so on, as long as there are enough. So they are found also where many runs are on the way from one to another.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def plateaus(
     return tuple(found)
 
 
-def _plateau(group: Floats, loss: Floats, errors: Floats | None, accuracy: Floats) -> Plateau:
+def _plateau(group: NDArray[np.intp], loss: Floats, errors: Floats | None, accuracy: Floats) -> Plateau:
     """The runs `group`, by ascending loss, with what they have."""
     levels, times = np.unique(accuracy, return_counts=True)
     alike, common, sharing = np.arange(len(group)), (), None
