@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxor.analysis.diagnostics import Bin
-from jaxor.analysis.findings import PARTS, Clustering, DeadPoints, DeadUnits, MirrorPairs, Spread, Stuck
+from jaxor.analysis.findings import PARTS, Clustering, DeadPoints, DeadUnits, Failures, MirrorPairs, Spread
 from jaxor.analysis.subject import NotKnown, Subject
 from jaxor.estimates import Share
 from jaxor.store.run import Run
@@ -43,7 +43,8 @@ class Diagnosis:
         Of ``"success"`` and ``"failure"``: initial weights of units against the directions of the solutions.
     displacement : dict
         Mean epochs by ``"angle"`` and by ``"ratio"`` of how units moved.
-    plateaus : tuple of Stuck
+    failures : Failures
+        How many, and the plateaus that many of them ended on.
     """
 
     run: Run
@@ -58,7 +59,7 @@ class Diagnosis:
     clusters: dict[str, Clustering] | None = None
     failure_angles: dict[str, Spread] | None = None
     displacement: dict[str, tuple[Bin, ...]] | None = None
-    plateaus: tuple[Stuck, ...] | None = None
+    failures: Failures | None = None
 
     @property
     def unstarted(self) -> int:

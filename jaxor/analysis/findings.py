@@ -43,12 +43,12 @@ class Spread(NamedTuple):
 
 
 class DeadPoints(NamedTuple):
-    """Runs with one final accuracy (None: all others): without and with a dead point, and with one of each class.
+    """Runs with one final accuracy, or all: without and with a dead point, and with one of each class.
 
     The last two are None if the task has not just two classes.
     """
 
-    accuracy: float | None
+    accuracy: str
     runs: int
     alive: int
     dead: int
@@ -98,6 +98,13 @@ class Stuck(NamedTuple):
     outputs: list[Any] | None
 
 
+class Failures(NamedTuple):
+    """How many runs failed, and the losses that many of them ended with."""
+
+    runs: int
+    plateaus: tuple[Stuck, ...]
+
+
 def _some_at_a_time(function: Callable[[Layer], Any], layer: Layer, points: int) -> Any:
     """`function` of the units of all runs, for so many runs at a time that pre-activations do not fill the memory."""
     size = max(AT_ONCE // (points * layer.bias.shape[1]), 1)
@@ -114,17 +121,17 @@ def _dead_points(subject: Subject) -> tuple[DeadPoints, ...]:
         classes = []
     some = dead.any(axis=1)
 
-    def row(accuracy: float | None, which: Flags) -> DeadPoints:
+    def row(accuracy: str, which: Flags) -> DeadPoints:
         by_class = [int(which[there].sum()) for there in classes] or [None, None]
         total, hit = int(which.sum()), int(which[some].sum())
         return DeadPoints(accuracy, total, total - hit, hit, *by_class)
 
     levels = np.unique(subject.accuracy)[::-1].tolist()
     if len(levels) > LEVELS:
-        rows = [row(1.0, subject.success), row(None, ~subject.success)]
+        rows = [row("1", subject.success), row("below 1", ~subject.success)]
     else:
-        rows = [row(level, subject.accuracy == level) for level in levels]
-    return (*rows, row(None, np.ones(len(some), bool)))
+        rows = [row(f"{level:g}", subject.accuracy == level) for level in levels]
+    return (*rows, row("all", np.ones(len(some), bool)))
 
 
 def _dead_units(subject: Subject) -> dict[str, DeadUnits]:
@@ -174,10 +181,9 @@ def _clustering(rows: Floats) -> Clustering:
 
 
 def _failure_angles(subject: Subject) -> dict[str, Spread]:
-    weight = subject.initial.weight
-    if weight.shape[2] != 2 or len(subject.task.inputs) != 4:
-        raise NotKnown("the directions are those of the solutions of XOR, with two inputs and four points")
-    angle = units.angles_to(weight)
+    if subject.run.manifest.experiment["task"].get("name") not in ("xor", "xor_one_hot"):
+        raise NotKnown("the directions are those of the solutions of XOR, and this is another task")
+    angle = units.angles_to(subject.initial.weight)
     return {"success": Spread.of(angle[subject.success]), "failure": Spread.of(angle[~subject.success])}
 
 
@@ -187,10 +193,10 @@ def _displacement(subject: Subject) -> dict[str, tuple[Bin, ...]]:
     return {name: units.by_percentile(metric.ravel(), epochs) for name, metric in moved._asdict().items()}
 
 
-def _plateaus(subject: Subject) -> tuple[Stuck, ...]:
+def _failures(subject: Subject) -> Failures:
     failed = np.flatnonzero(~subject.success)
     if not len(failed):
-        return ()
+        return Failures(0, ())
     loss, place, outputs, errors = subject.run.final_loss[subject.place][failed], subject.place[failed], None, None
     if subject.knows_task and subject.explained and len(subject.task.inputs) <= FEW:
         from jaxor.analysis.answers import answers  # brings JAX with it
@@ -198,7 +204,8 @@ def _plateaus(subject: Subject) -> tuple[Stuck, ...]:
         outputs, _, errors = answers(subject.run.experiment, subject.final_params[failed], subject.run.x64)
     seeds, found = subject.run.seeds[place], plateaus(loss, errors, subject.accuracy[failed])
     examples = [None if outputs is None else outputs[one.example].tolist() for one in found]
-    return tuple(Stuck(one, int(seeds[one.example]), shown) for one, shown in zip(found, examples, strict=True))
+    stuck = (Stuck(one, int(seeds[one.example]), shown) for one, shown in zip(found, examples, strict=True))
+    return Failures(len(failed), tuple(stuck))
 
 
 PARTS: Mapping[str, Callable[[Subject], Any]] = {
@@ -210,5 +217,5 @@ PARTS: Mapping[str, Callable[[Subject], Any]] = {
     "clusters": _clusters,
     "failure_angles": _failure_angles,
     "displacement": _displacement,
-    "plateaus": _plateaus,
+    "failures": _failures,
 }
