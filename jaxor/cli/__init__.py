@@ -16,7 +16,7 @@ import click
 
 import jaxor
 
-COMMANDS = ("simulate", "experiments", "info", "verify", "merge", "export", "fit", "predict")
+COMMANDS = ("simulate", "experiments", "info", "verify", "merge", "export", "fit", "predict", "diagnose")
 """In the order of ``--help``; each is a module here with a command of the same name."""
 
 

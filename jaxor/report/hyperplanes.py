@@ -148,19 +148,20 @@ def _failures(found: Diagnosis, subject: Subject) -> Figure:
     left_out = len(loss) - len(finite)
     caption = (
         f"{count(len(loss), 'failed run')} of {found.runs:,}"
-        f"{f', {left_out:,} without a finite loss left out' if left_out else ''}. Named are plateaus with a tenth of them "
-        "or more: the loss of each point as most of these runs have it, ascending."
+        f"{f', {left_out:,} without a finite loss left out' if left_out else ''}. Named are plateaus with a tenth of "
+        "them or more: the loss of each point as most of these runs have it, ascending."
     )
     figure = new_figure(f"Final losses of runs of {_name(found)} that failed", caption, 3.6)
     axes, ends = figure.subplots(), frame_edges(finite)[[0, -1]]
     low, high = ends + np.array([-1, 1]) * max(NARROWEST - np.ptp(ends), 0) / 2
     edges = np.linspace(max(low, 0), high, 2 * CELLS + 1)
     heights, _, _ = axes.hist(finite, edges, color=VERMILION)
+    axes.set(yscale="log", ylim=(0.5, 4 * max(heights)))
     for one, _, _ in found.failures.plateaus:
         if one.runs >= len(finite) / 10:
             _name_plateau(axes, one, edges, np.asarray(heights))
     axes.set(xlabel="final loss", ylabel="runs", xlim=edges[[0, -1]])
-    axes.margins(y=0.2)
+    axes.yaxis.set_major_formatter("{x:,g}")
     return figure
 
 
@@ -168,7 +169,7 @@ def _name_plateau(axes: Axes, plateau: Plateau, edges: Numbers, heights: Numbers
     """Say above its bars what a plateau is."""
     errors = "\n" + "  ".join(f"{error:.2g}" for error in plateau.errors) if plateau.errors else ""
     inside = np.abs((edges[1:] + edges[:-1]) / 2 - plateau.loss) <= plateau.spread + edges[1] - edges[0]
-    left = plateau.loss < edges[[0, -1]].mean()
+    left = plateau.loss < edges[0] + 0.7 * (edges[-1] - edges[0])
     axes.annotate(
         f"{plateau.loss:.4g}: {count(plateau.runs, 'run')}{errors}", (plateau.loss, heights[inside].max(initial=0)),
         xytext=(0, 3), textcoords="offset points", ha="left" if left else "right", size=8, color=GREY,
@@ -184,8 +185,8 @@ def _displacement(found: Diagnosis, subject: Subject) -> Figure:
     units = moved.angle.shape[1]
     epochs = np.repeat(subject.epochs, units).astype(float)
     caption = (
-        f"{count(found.runs, 'run')}, failed ones included, of {count(units, 'unit')}; a row is a unit. Lines: mean epochs "
-        f"between percentiles {', '.join(map(str, PERCENTILES[:-1]))} and {PERCENTILES[-1]}."
+        f"{count(found.runs, 'run')}, failed ones included, of {count(units, 'unit')}; a row is a unit. Lines: mean "
+        f"epochs between percentiles {', '.join(map(str, PERCENTILES[:-1]))} and {PERCENTILES[-1]}."
     )
     figure = new_figure(f"Epochs of runs of {_name(found)} by how units moved", caption, 3.6)
     panels, cells = figure.subplots(1, 2, sharey=True), []
