@@ -17,8 +17,8 @@ SHOWN = 4
 POINTS = 4
 """Points at most whose outputs are shown."""
 
-WIDEST = 3
-"""Numbers at most of a cluster's centre that are shown."""
+WIDEST = 4
+"""Numbers at most of a cluster's centre that are shown; standard deviations only of half as many."""
 
 
 def diagnosis_text(found: Diagnosis) -> str:
@@ -105,17 +105,13 @@ def _table(found: Mapping[str, Clustering], heads: Sequence[str] = ("centre",)) 
         lines.append((name, rows, f"{len(clusters.size):,}", f"{clusters.noise:,}", *blank))
         largest = list(zip(clusters.size.tolist(), clusters.centre.tolist(), clusters.spread.tolist(), strict=True))
         for size, centre, spread in largest[:SHOWN]:
-            ends = [f"{middle:.3g} +- {sd:.2g}" for middle, sd in zip(centre, spread, strict=True)]
-            shown = ends if len(heads) > 1 else [_few(ends)]
-            lines.append((f"  {size:,}", "", "", "", *shown))
+            cells = [f"{middle:.3g} +- {sd:.2g}" for middle, sd in zip(centre, spread, strict=True)]
+            if len(centre) > WIDEST // 2:
+                cells = [f"{middle:.3g}" for middle in centre[:WIDEST]] + ["..."] * (len(centre) > WIDEST)
+            lines.append((f"  {size:,}", "", "", "", *(cells if len(heads) > 1 else [", ".join(cells)])))
         if len(largest) > SHOWN:
             lines.append((f"  and {len(largest) - SHOWN:,} smaller", "", "", "", *blank))
     return columns(lines, "<>>>" + "<" * len(heads))
-
-
-def _few(numbers: Sequence[str]) -> str:
-    more = f", ... ({len(numbers)})" if len(numbers) > WIDEST + 1 else ""
-    return ", ".join(numbers[: WIDEST if more else None]) + more
 
 
 def _failure_angles(found: Mapping[str, Spread]) -> str:
