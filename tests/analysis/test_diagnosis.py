@@ -47,11 +47,11 @@ def test_the_report_on_relu1():
     assert found.success.count == 29 and found.left_out == {}
     assert found.dead_points == (("1", 29, 13, 16, 16, 0), ("0.75", 21, 0, 21, 13, 20), ("all", 50, 13, 37, 29, 20))
     assert found.mirror_pairs is not None and found.mirror_pairs[:3] == (50, 29, 15)
-    assert_allclose(found.mirror_pairs.cosine, [29, -0.99335, 0.0097], atol=5e-5)
+    assert found.mirror_pairs.cosine == pytest.approx((29, -0.99335, 0.0097), abs=5e-5)
     assert found.clusters is not None and found.nearest is not None
     layers = found.clusters["layers, all runs"].clusters
     assert (len(layers.size), layers.noise) == (5, 26)
-    assert_allclose(found.nearest["class 1"], [100, 1.272, 0.31], atol=5e-3)
+    assert found.nearest["class 1"] == pytest.approx((100, 1.272, 0.31), abs=5e-3)
     text = diagnosis_text(found)
     assert "29 of 50 runs with accuracy .75 or more" in text and "15 a perfect one" in text
     assert "0.75        21         0          21          13          20" in text
@@ -66,9 +66,9 @@ def test_the_report_on_mirrored_weights():
     assert found.failure_angles is not None and found.displacement is not None
     success, failure = found.failure_angles["success"], found.failure_angles["failure"]
     assert (success.values, failure.values) == (594, 6)
-    assert_allclose([success.mean, success.sd, failure.mean], [45.15, 25.63, 87.64], atol=3)
+    assert [success.mean, success.sd, failure.mean] == pytest.approx([45.15, 25.63, 87.64], abs=3)
     reported = [48.9, 53.0, 72.6, 126.2, 163.8, 171.8]
-    assert_allclose([one.mean for one in found.displacement["angle"]], reported, rtol=0.12)
+    assert [one.mean for one in found.displacement["angle"]] == pytest.approx(reported, rel=0.12)
     assert [one.rows for one in found.displacement["angle"]] == [60, 90, 150, 150, 90, 60]
 
 

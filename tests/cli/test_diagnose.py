@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def test_what_is_drawn(runs: Path, tmp_path: Path):
                 break
         else:
             pytest.fail("a line is no unit's hyperplane")
-    bars = figures["failures"].axes[0].patches
+    bars: Any = figures["failures"].axes[0].patches
     assert sum(bar.get_height() for bar in bars) == pytest.approx(len(failed), abs=2)  # a frame leaves out extremes
     again = diagnosis_plots(diagnose(opened(runs / "relu1")))
     for name, figure in figures.items():
