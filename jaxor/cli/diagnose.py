@@ -13,7 +13,7 @@ import click
 @click.option("--plots", is_flag=True, help="Draw learned hyperplanes, losses of failed runs and displacement.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 def diagnose(directory: Path, plots: bool, as_json: bool) -> None:
-    """Say what hidden units look like before and after training, and where failed runs ended."""
+    """Say what hidden units look like, and where failed runs ended."""
     from jaxor.analysis.diagnosis import diagnose as examine
     from jaxor.report.diagnoses import diagnosis_text
     from jaxor.store.derived import derived, keep

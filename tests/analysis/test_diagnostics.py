@@ -215,7 +215,7 @@ def test_the_plateaus_of_the_two_layer_net():
     assert [one.sharing.count for one in found if one.sharing] == [33, 7]
     assert_allclose([one.loss for one in found], [1 / 8, 1 / 6], rtol=1e-5)
     at_an_eighth = output[np.abs(runs["final_loss"][failed] - 1 / 8) < 0.001]
-    exact = (np.abs(at_an_eighth - target) < 0.05).all(axis=2)
+    exact = np.asarray((np.abs(at_an_eighth - target) < 0.05).all(axis=2))
     halves = (np.abs(at_an_eighth - 0.5) < 0.05).all(axis=2)
     assert_array_equal([exact.sum(axis=1), halves.sum(axis=1)], np.full((2, 33), 2))
     assert_array_equal(exact[:, [1, 2]].sum(axis=1), 1)  # one of each class
