@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxor.estimates import Share
-
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 
@@ -106,7 +104,7 @@ def mirror_pairs(weight: ArrayLike, below: float = -0.95, exact: float = 1e-3) -
     >>> mirror_pairs([[[1.0, -1.0], [-2.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]]).perfect.tolist()
     [True, False]
     """
-    weight = np.asarray(weight)
+    weight = np.asarray(weight, np.float64)
     norm = np.linalg.norm(weight, axis=2, keepdims=True)
     unit = np.divide(weight, norm, out=np.zeros_like(weight), where=norm > 0)
     first, second = np.triu_indices(weight.shape[1], 1)
@@ -123,12 +121,14 @@ def mirror_pairs(weight: ArrayLike, below: float = -0.95, exact: float = 1e-3) -
 def hyperplane_distances(layer: Layer, inputs: ArrayLike, positive: ArrayLike) -> Floats:
     """Mean distance ``|w . x + b| / |w|`` of points to each unit's hyperplane, for each of two classes: (n, units, 2).
 
+    The later reports look at them (`geometry.py`), of successful runs, and so true and predicted classes are the same.
+
     Parameters
     ----------
     layer : Layer
     inputs : (points, inputs) array_like
     positive : (n, points) or (points,) array_like of bool
-        Points of class 1. The later reports take the class that a run predicts, the earlier ones the true one.
+        Points of class 1.
 
     Returns
     -------
@@ -142,12 +142,33 @@ def hyperplane_distances(layer: Layer, inputs: ArrayLike, positive: ArrayLike) -
     >>> hyperplane_distances(layer, corners, [False, True, True, False]).round(4).tolist()
     [[[0.0, 1.4142]]]
     """
-    norm = np.linalg.norm(layer.weight, axis=2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = np.abs(preactivations(layer, inputs)) / np.where(norm < 1e-8, np.nan, norm)[:, None, :]
-        one = np.broadcast_to(np.asarray(positive, bool), distance.shape[:2])[:, :, None]
+    distance = _distances(layer, inputs)
+    one = np.broadcast_to(np.asarray(positive, bool), distance.shape[:2])[:, :, None]
+    with np.errstate(invalid="ignore"):
         means = [np.where(part, distance, 0).sum(axis=1) / part.sum(axis=1) for part in (~one, one)]
     return np.stack(means, axis=-1)
+
+
+def nearest_hyperplanes(layer: Layer, inputs: ArrayLike) -> Floats:
+    """Distance (n, points) of each point to the nearest unit's hyperplane; NaN if all weights are shorter than 1e-8.
+
+    The earlier reports look at them, for all runs, and give mean and standard deviation over the points of each class.
+
+    Examples
+    --------
+    >>> layer = Layer(np.array([[[0.5, -0.5], [1.0, 0.0]]]), np.array([[0.0, 3.0]]))
+    >>> nearest_hyperplanes(layer, [[-1, -1], [1, -1], [-1, 1], [1, 1]]).round(4).tolist()
+    [[0.0, 1.4142, 1.4142, 0.0]]
+    """
+    distance = _distances(layer, inputs)
+    nearest = np.where(np.isnan(distance), np.inf, distance).min(axis=2)
+    return np.where(np.isinf(nearest), np.nan, nearest)
+
+
+def _distances(layer: Layer, inputs: ArrayLike) -> Floats:
+    """Of points to hyperplanes (n, points, units), NaN for weights shorter than 1e-8."""
+    norm = np.linalg.norm(np.asarray(layer.weight, np.float64), axis=2)
+    return np.abs(preactivations(layer, inputs)) / np.where(norm < 1e-8, np.nan, norm)[:, None, :]
 
 
 class Clusters(NamedTuple):
@@ -241,16 +262,16 @@ PERCENTILES = (0, 10, 25, 50, 75, 90, 100)
 
 
 class Bin(NamedTuple):
-    """Runs between two values of something, and the mean of their epochs; None without runs."""
+    """So many rows between two values of something, and the mean of their epochs; None without rows."""
 
     low: float
     high: float
-    runs: int
+    rows: int
     mean: float | None
 
 
 def by_percentile(metric: ArrayLike, epochs: ArrayLike) -> tuple[Bin, ...]:
-    """Mean epochs of runs between percentiles 0, 10, 25, 50, 75, 90 and 100 of a metric (each bin without its end).
+    """Mean epochs of rows between percentiles 0, 10, 25, 50, 75, 90 and 100 of a metric (each bin without its end).
 
     Parameters
     ----------
@@ -259,7 +280,7 @@ def by_percentile(metric: ArrayLike, epochs: ArrayLike) -> tuple[Bin, ...]:
 
     Examples
     --------
-    >>> [bin.runs for bin in by_percentile(np.arange(100.0), np.arange(100))]
+    >>> [bin.rows for bin in by_percentile(np.arange(100.0), np.arange(100))]
     [10, 15, 25, 25, 15, 10]
     """
     metric, epochs = np.asarray(metric, np.float64), np.asarray(epochs, np.float64)
@@ -274,54 +295,3 @@ def by_percentile(metric: ArrayLike, epochs: ArrayLike) -> tuple[Bin, ...]:
         Bin(float(low), float(high), len(part), float(part.mean()) if len(part) else None)
         for low, high, part in zip(edges, edges[1:], parts, strict=False)
     )
-
-
-class Plateau(NamedTuple):
-    """Failed runs that ended with about the same loss.
-
-    `loss` and `spread` are their median and the distance from lowest to highest, `accuracy` their commonest one,
-    `errors` (points,) the commonest errors of the points, ascending, `sharing` the runs that have just these.
-    """
-
-    runs: int
-    loss: float
-    spread: float
-    accuracy: float
-    errors: tuple[float, ...]
-    sharing: Share
-
-
-def plateaus(loss: ArrayLike, errors: ArrayLike, accuracy: ArrayLike, width: float = 0.002) -> tuple[Plateau, ...]:
-    """Where runs got stuck: groups of final losses, with the errors that the points of each have.
-
-    Parameters
-    ----------
-    loss, accuracy : (n,) array_like
-        After the last step.
-    errors : (n, points) array_like
-        The loss of each point; their order does not matter, since the points of XOR can be exchanged.
-    width : float
-        Neighbouring losses of a group are no farther apart.
-
-    Examples
-    --------
-    >>> errors = [[0, 0.25, 0, 0.25], [0.25, 0, 0.2501, 0], [0.25] * 4]
-    >>> found = plateaus([0.125, 0.1251, 0.25], errors, [0.75, 0.75, 0.5])
-    >>> [(one.runs, one.errors) for one in found]
-    [(2, (0.0, 0.0, 0.25, 0.25)), (1, (0.25, 0.25, 0.25, 0.25))]
-    """
-    loss, errors, accuracy = np.asarray(loss, np.float64), np.asarray(errors, np.float64), np.asarray(accuracy)
-    order = np.argsort(loss)
-    cuts = np.flatnonzero(np.diff(loss[order]) > width) + 1
-    found = []
-    for group in np.split(order, cuts) if len(order) else ():
-        patterns, counts = np.unique(np.sort(errors[group], axis=1).round(2) + 0.0, axis=0, return_counts=True)
-        levels, times = np.unique(accuracy[group], return_counts=True)
-        found.append(
-            Plateau(
-                len(group), float(np.median(loss[group])), float(np.ptp(loss[group])),
-                float(levels[times.argmax()]), tuple(patterns[counts.argmax()].tolist()),
-                Share.of(int(counts.max()), len(group)),
-            )
-        )  # fmt: skip
-    return tuple(sorted(found, key=lambda one: -one.runs))

@@ -16,7 +16,9 @@ import click
 
 import jaxor
 
-COMMANDS = ("simulate", "experiments", "info", "verify", "merge", "export", "fit", "predict", "sampling")
+COMMANDS = (
+    "simulate", "experiments", "info", "verify", "merge", "export", "fit", "predict", "sampling", "diagnose",
+)  # fmt: skip
 """In the order of ``--help``; each is a module here with a command of the same name."""
 
 

@@ -11,16 +11,14 @@ from jaxor.store.errors import StoreError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def derived(run_dir: str | Path, kind: str, name: str) -> Path:
-    """Where something derived from a run directory is: `derived/<kind>/<name>`.
+def derived(run_dir: str | Path, *names: str) -> Path:
+    """Where something derived from a run directory is: `derived/<names>`.
 
     Parameters
     ----------
     run_dir : str or Path
-    kind : str
-        Such as ``fits``.
-    name : str
-        Letters, digits, ``.``, ``_`` and ``-``, at most 64.
+    *names : str
+        Such as ``fits`` and the name of a fit. Letters, digits, ``.``, ``_`` and ``-``, at most 64.
 
     Raises
     ------
@@ -34,13 +32,14 @@ def derived(run_dir: str | Path, kind: str, name: str) -> Path:
     >>> derived("outputs/a", "fits", "default").as_posix()
     'outputs/a/derived/fits/default'
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"a name has letters, digits, '.', '_' and '-', at most 64, got {name!r:.80}")
-    folder = Path(run_dir) / "derived" / kind
-    for path in (folder.parent, folder):
+    path = Path(run_dir) / "derived"
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a name has letters, digits, '.', '_' and '-', at most 64, got {name!r:.80}")
         if path.is_symlink():
             raise StoreError(f"{path} is a link, which a run directory must not hold; remove it")
-    return folder / name
+        path /= name
+    return path
 
 
 def keep(path: Path, data: bytes) -> None:
