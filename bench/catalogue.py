@@ -93,9 +93,8 @@ def main() -> None:
     """Measure, print, write."""
     options = parser("bench.catalogue", __doc__).parse_args()
     seeds = SEEDS // 10 if options.quick else SEEDS
-    rows = [
-        _row(name, seeds) for name in list_experiments() if get_experiment(name).max_epochs and name != "digits_mlp"
-    ]
+    names = [name for name in list_experiments() if get_experiment(name).max_epochs and name != "digits_mlp"]
+    rows = [_row(name, seeds) for name in names]
     heads = ("", "reported", "", "jaxor", "95 %", "99 % for as many", "", "median, reported", "jaxor", "stalled", "cap")
     print(f"\nSuccess, and median epochs of successes; {seeds:,} runs each\n")
     print(columns([heads, *map(_cells, rows)], "<><>>><>>>>"))
@@ -127,7 +126,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     reported = ("-", "") if known is None else (f"{known.successes:,} of {known.runs:,}", known.source)
     predicted = "-" if row["predicted"] is None else "{} to {}".format(*row["predicted"])
     return (
-        row["experiment"], *reported, f"{100 * row['success']:.2f} %", f"{100 * low:.2f} to {100 * high:.2f}", predicted,
+        row["experiment"], *reported, f"{100 * row['success']:.2f} %", f"{100 * low:.2f} to {100 * high:.2f}",
+        predicted,
         {None: "", True: "inside", False: "OUTSIDE"}[row["inside"]],
         "-" if known is None or known.median is None else f"{known.median:,}",
         "-" if row["median"] is None else f"{row['median']:,.0f}",

@@ -112,14 +112,19 @@ def _some_at_a_time(function: Callable[[Layer], Any], layer: Layer, points: int)
     return np.concatenate([function(part) for part in parts])
 
 
-def _dead_points(subject: Subject) -> tuple[DeadPoints, ...]:
+def dead_at_start(subject: Subject) -> Flags:
+    """Points (n, points) that no unit is active at before training."""
     inputs = subject.inputs_before()
-    dead = _some_at_a_time(lambda layer: units.dead_points(layer, inputs), subject.initial, len(inputs))
+    return _some_at_a_time(lambda layer: units.dead_points(layer, inputs), subject.initial, len(inputs))
+
+
+def _dead_points(subject: Subject) -> tuple[DeadPoints, ...]:
+    dead = dead_at_start(subject)
     try:
         classes = [dead[:, subject.positive == one].any(axis=1) for one in (False, True)]
     except NotKnown:
         classes = []
-    some = dead.any(axis=1)
+    some = np.asarray(dead.any(axis=1))
 
     def row(accuracy: str, which: Flags) -> DeadPoints:
         by_class = [int(which[there].sum()) for there in classes] or [None, None]
@@ -193,7 +198,8 @@ def _displacement(subject: Subject) -> dict[str, tuple[Bin, ...]]:
     return {name: units.by_percentile(metric.ravel(), epochs) for name, metric in moved._asdict().items()}
 
 
-def _failures(subject: Subject) -> Failures:
+def failures(subject: Subject) -> Failures:
+    """Where failed runs ended."""
     failed = np.flatnonzero(~subject.success)
     if not len(failed):
         return Failures(0, ())
@@ -217,5 +223,5 @@ PARTS: Mapping[str, Callable[[Subject], Any]] = {
     "clusters": _clusters,
     "failure_angles": _failure_angles,
     "displacement": _displacement,
-    "failures": _failures,
+    "failures": failures,
 }

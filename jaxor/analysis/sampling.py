@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxor.analysis.diagnostics import dead_points, hidden_layer
+from jaxor.analysis.findings import Failures, dead_at_start, failures
 from jaxor.analysis.mechanism import (
     Exceptions,
     Gain,
@@ -26,6 +26,7 @@ from jaxor.analysis.mechanism import (
 from jaxor.analysis.ranking import Outcome, Ranking, Recommendation, ThresholdError, recommend, threshold_error
 from jaxor.analysis.solutions import solution_distance
 from jaxor.analysis.strategies import Strategy, Threshold, strategy, threshold_of
+from jaxor.analysis.subject import NotKnown, Subject
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval, Quantiles, Share, quantiles
 from jaxor.experiments.experiment import Experiment
@@ -44,8 +45,6 @@ LEAST = 50
 SAMPLES = (100, 300, 1000)
 PARTS = (0.01, 0.05, 0.1)
 RESAMPLES = 999
-CHUNK = 2**24
-"""Pre-activations that are looked at together."""
 
 
 class Ratio(NamedTuple):
@@ -139,8 +138,10 @@ class Study:
         Of the control.
     distance : float or None
         Rank correlation of initial loss and distance to the nearest solution.
-    left_out : tuple of str
-        What could not be said, and why.
+    failures : Failures
+        Where failed runs of the control ended.
+    left_out : dict
+        Names of what could not be said, with the reason.
     """
 
     control: Experiment
@@ -155,7 +156,8 @@ class Study:
     by_loss: tuple[Step, ...]
     exceptions: Exceptions | None
     distance: float | None
-    left_out: tuple[str, ...]
+    failures: Failures
+    left_out: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -208,18 +210,18 @@ def study(
         experiment = one.experiment.replace(**changes)
         return simulate(experiment, seeds, traces="none", devices=devices)
 
-    look = _Looker(control)
     first = simulated(strategies[0])
-    arms = _arms(strategies, first, simulated, look)
+    arms = _arms(strategies, first, simulated)
     without: tuple[Arm, ...] = ()
     if control.stop.patience is not None:
         impatient = partial(simulated, **{"stop.patience": None})
-        without = _arms(strategies, impatient(strategies[0]), impatient, look)
+        without = _arms(strategies, impatient(strategies[0]), impatient)
     success = first.final_accuracy == 1
     ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs)
     ks = [k for k in KS if k == 1 or k * LEAST <= seeds]
     shares = [share for share in SHARES if share == 1 or share * seeds >= LEAST]
-    state = look.states(first)
+    state, started = _states(first), first.status != Status.UNSTARTED
+    known = None if isinstance(state, str) else state
     distance = solution_distance(first.initial_params, first.param_names, control.to_dict())
     return Study(
         control=control,
@@ -231,28 +233,30 @@ def study(
         below=tuple((share, ranking.below(share)) for share in shares),
         recommendations=tuple(recommend(ranking, COSTS, ks, shares)),
         threshold_errors=tuple(threshold_error(ranking, n, part) for n in SAMPLES for part in PARTS),
-        by_loss=by_loss(first.initial_loss, success, state),
-        exceptions=None if state is None else exceptions(state, success),
+        by_loss=by_loss(first.initial_loss[started], success[started], known),
+        exceptions=None if known is None else exceptions(known, success[started]),
         distance=None if distance is None else rank_correlation(first.initial_loss, distance),
-        left_out=look.left_out + (() if distance is not None else (_NO_DISTANCE,)),
+        failures=failures(Subject(first)),
+        left_out={
+            **({"dead points": state} if isinstance(state, str) else {}),
+            **({"distances to solutions": _NO_DISTANCE} if distance is None else {}),
+        },
     )
 
 
-_NO_DISTANCE = "distances to the nearest solution: no closed form is known for this model"
+_NO_DISTANCE = "no closed form is known for this model"
 
 
-def _arms(
-    strategies: Sequence[Strategy], control: Run, simulated: Callable[[Strategy], Run], look: _Looker
-) -> tuple[Arm, ...]:
+def _arms(strategies: Sequence[Strategy], control: Run, simulated: Callable[[Strategy], Run]) -> tuple[Arm, ...]:
     """All strategies beside the control, the first of them."""
-    base = _arm(strategies[0], control, None, look)
-    return (base, *(_arm(one, simulated(one), (base, control), look) for one in strategies[1:]))
+    base = _arm(strategies[0], control, None)
+    return (base, *(_arm(one, simulated(one), (base, control)) for one in strategies[1:]))
 
 
-def _arm(one: Strategy, run: Run, control: tuple[Arm, Run] | None, look: _Looker) -> Arm:
+def _arm(one: Strategy, run: Run, control: tuple[Arm, Run] | None) -> Arm:
     success, started = run.final_accuracy == 1, run.status != Status.UNSTARTED
-    state = look.states(run)
-    groups = None if state is None else by_state(state[started], success[started])
+    state = _states(run)
+    groups = None if isinstance(state, str) else by_state(state, success[started])
     speedup = apart = None
     if control is not None:
         arm, other = control
@@ -322,36 +326,13 @@ def _law(control: Experiment, run: Run, draws: int, devices: int | None) -> Init
     )
 
 
-class _Looker:
-    """Says which points are dead at the start, or why that cannot be said."""
-
-    def __init__(self, control: Experiment) -> None:
-        task = control.build().task
-        self.inputs, targets = np.asarray(task.inputs), np.asarray(task.targets)
-        self.positive: NDArray[np.bool_] | None = None
-        self.left_out: tuple[str, ...] = ()
-        if targets.ndim == 1 and set(np.unique(targets).tolist()) <= {0.0, 1.0}:
-            self.positive = targets == 1
-        elif targets.ndim == 2 and targets.shape[1] == 2:
-            self.positive = targets[:, 1] > targets[:, 0]
-        else:
-            self.left_out = ("which points are dead at the start: the task is not one of two classes",)
-
-    def states(self, run: Run) -> NDArray[np.int64] | None:
-        """See `jaxor.analysis.mechanism.states`; None if the task or the model has no such thing."""
-        if self.positive is None:
-            return None
-        try:
-            layer = hidden_layer(run.initial_params, run.param_names)
-        except ValueError as error:
-            self.left_out, self.positive = (f"which points are dead at the start: {error}",), None
-            return None
-        rows = max(CHUNK // (len(self.inputs) * layer.bias.shape[1]), 1)
-        parts = [
-            states(dead_points(type(layer)(*(a[i : i + rows] for a in layer)), self.inputs), self.positive)
-            for i in range(0, len(run), rows)
-        ]
-        return np.concatenate(parts)
+def _states(run: Run) -> NDArray[np.int64] | str:
+    """What is dead at the start of each run that started, see `jaxor.analysis.mechanism.states`; or why not known."""
+    subject = Subject(run)
+    try:
+        return states(dead_at_start(subject), subject.positive)
+    except NotKnown as reason:
+        return str(reason)
 
 
 def _plain(value: Any) -> Any:

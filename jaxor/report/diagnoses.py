@@ -136,7 +136,8 @@ def _displacement(found: Mapping[str, Sequence[Bin]]) -> str:
     )  # fmt: skip
 
 
-def _failures(found: Failures) -> str:
+def failures_text(found: Failures) -> str:
+    """Where failed runs ended, as a table."""
     if not found.plateaus:
         return "No run failed." if not found.runs else "No two failed runs are alike."
     rows = [("final loss", "runs", "accuracy", "errors of the points", "shared by", "seed", "its outputs")]
@@ -181,5 +182,5 @@ _SECTIONS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "clusters": ("Clusters of learned weights", _clusters),
     "failure_angles": ("Angles at the start to the directions of solutions", _failure_angles),
     "displacement": ("Displacement", _displacement),
-    "failures": ("Where failed runs ended", _failures),
+    "failures": ("Where failed runs ended", failures_text),
 }

@@ -10,6 +10,7 @@ from jaxor.analysis.mechanism import STATES
 from jaxor.analysis.ranking import Outcome
 from jaxor.analysis.sampling import Arm, Ratio, Study
 from jaxor.estimates import Quantiles, Share
+from jaxor.report.diagnoses import failures_text
 from jaxor.report.tables import columns, fields, percent
 
 
@@ -39,6 +40,7 @@ def study_text(study: Study) -> str:
     parts.append(_title("Success by initial loss, control", _by_loss(study)))
     if study.arms[0].states is not None:
         parts.append(_title("What is dead at the start, and what is left of the gain", _mechanism(study)))
+    parts.append(_title("Where failed runs of the control ended", failures_text(study.failures)))
     if study.distance is not None:
         parts.append(
             _wrapped(
@@ -47,7 +49,8 @@ def study_text(study: Study) -> str:
             )
         )
     if study.left_out:
-        parts.append(_wrapped(f"Left out: {'; '.join(study.left_out)}."))
+        reasons = "; ".join(f"{name}, {reason}" for name, reason in study.left_out.items())
+        parts.append(_wrapped(f"Left out: {reasons}."))
     return "\n\n".join(parts)
 
 

@@ -17,7 +17,8 @@ from jaxor.estimates import Share
 
 XOR = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
 CLASS_1 = [False, True, True, False]
-NAMES = tuple(f"linear1.{part}" for part in ("weight[0,0]", "weight[0,1]", "weight[1,0]", "weight[1,1]", "bias[0]", "bias[1]"))  # fmt: skip
+PARTS = ("weight[0,0]", "weight[0,1]", "weight[1,0]", "weight[1,1]", "bias[0]", "bias[1]")
+NAMES = tuple(f"linear1.{part}" for part in PARTS)
 
 
 def groups(*pairs: tuple[int, int]) -> tuple[Group, ...]:

@@ -110,7 +110,7 @@ def test_tasks_and_models_without_dead_points_say_so():
     threshold = four.arms[1].threshold
     assert threshold is not None and four.arms[1].initial_loss is not None
     assert four.arms[1].initial_loss.max < threshold.value
-    assert "Left out: which points are dead at the start: the task is not one of two classes" in study_text(four)
+    assert "Left out: dead points, the task has not just two classes" in study_text(four)
 
 
 @pytest.mark.parametrize(("seeds", "message"), [(1, "at least 2 seeds, got 1"), (0, "at least 2 seeds, got 0")])

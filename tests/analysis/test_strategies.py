@@ -28,7 +28,10 @@ def init(text: str) -> dict[str, Any]:
         ("scaled:2", {"name": "scaled", "factor": 2.0, "base": NORMAL}),
         ("kaiming", {"name": "kaiming"}),
         ("normal:0.1", {"name": "normal", "std": 0.1, "bias_std": 0.0}),
-        ("xavier+mirror+best:3", {"name": "best_of", "draws": 3, "base": {"name": "mirror", "base": {"name": "xavier"}}}),
+        (
+            "xavier+mirror+best:3",
+            {"name": "best_of", "draws": 3, "base": {"name": "mirror", "base": {"name": "xavier"}}},
+        ),
     ],
 )  # fmt: skip
 def test_parts_are_initializers_one_on_top_of_the_other(text: str, expected: dict[str, Any]):
