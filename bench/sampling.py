@@ -21,6 +21,7 @@ from jaxor.analysis.mechanism import exceptions, states
 from jaxor.analysis.ranking import Ranking
 from jaxor.analysis.sampling import ratio_of_medians
 from jaxor.analysis.solutions import dead_probability
+from jaxor.analysis.strategies import strategy
 from jaxor.estimates import wilson
 from jaxor.report.tables import columns
 
@@ -68,6 +69,7 @@ ROWS = (
 """Source: loss-sampling results, sections 3.2, 4.2 and A.1; successes of the original code, alanoursland/tr_xor at
 196b994 on a CPU, whose counts are those printed."""
 
+FACTORS = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 8)
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
@@ -80,7 +82,8 @@ def main() -> None:
     found = {
         "machine": machine(), "seeds": SEEDS // part, "rows": _rows(SEEDS // part), "dead": _dead(DRAWS // part),
         "exceptions": _exceptions(10**6 // part), "optimizers": _optimizers(SEEDS // part),
-        "widths": _widths(SEEDS // 5 // part), "best_of": _best_of(10**6 // part),
+        "widths": _widths(SEEDS // 5 // part), "scales": _scales(SEEDS // 5 // part),
+        "first_batch": _first_batch(512 // part), "best_of": _best_of(10**6 // part),
     }  # fmt: skip
     print(f"\n{time.perf_counter() - started:,.0f} s in all")
     write("sampling", found | {"seconds": time.perf_counter() - started})
@@ -273,6 +276,46 @@ def _widths(seeds: int) -> list[dict[str, Any]]:
         )
         for r in rows
     )], ">>>>>>>>>>"))  # fmt: skip
+    return rows
+
+
+def _scales(seeds: int) -> list[dict[str, Any]]:
+    """Initial weights multiplied by a factor: is there a best initial radius (the Goldilocks zone)?"""
+    rows = []
+    for name in ("relu1_normal", "relu2_two_mse_sgd"):
+        for factor in FACTORS:
+            experiment = strategy(f"scaled:{factor}", get_experiment(name)).experiment
+            run = simulate(experiment, seeds, traces="none")
+            success = run.final_accuracy == 1
+            rows.append({
+                "experiment": name, "factor": factor, "success": float(success.mean()),
+                "interval": wilson(int(success.sum()), seeds), "epochs": _quartiles(run.epochs[success]),
+                "radius": float(np.linalg.norm(run.initial_params, axis=1).mean()),
+            })  # fmt: skip
+    print("\nInitial weights times a factor\n")
+    print(columns([("", "factor", "mean radius", "success", "epochs of successes"), *(
+        (r["experiment"], f"{r['factor']:g}", f"{r['radius']:.2f}", f"{100 * r['success']:.1f} %", _five(r["epochs"]))
+        for r in rows
+    )], "<>>>>"))  # fmt: skip
+    return rows
+
+
+def _first_batch(seeds: int) -> list[dict[str, Any]]:
+    """A deep net on digits: epochs until a batch's loss is below .02, from draws with a low loss on the first batch."""
+    control = get_experiment("digits_mlp").replace(**{"stop.loss": 0.02, "max_epochs": 200})
+    rows, first = [], None
+    for name in ("control", "first-batch:10", "first-batch:100", "best:10", "best:100"):
+        experiment = control if name == "control" else strategy(name, control).experiment
+        run = simulate(experiment, seeds, traces="none", parameters="none")
+        first = run if first is None else first
+        rows.append({
+            "strategy": name, "steps": _quartiles(run.steps), "initial_loss": float(run.initial_loss.mean()),
+            "faster": ratio_of_medians(first.steps, run.steps),
+        })  # fmt: skip
+    print(f"\ndigits_mlp until the batch's loss is below .02, {seeds:,} runs each\n")
+    print(columns([("", "mean initial loss", "steps", "faster"), *(
+        (r["strategy"], f"{r['initial_loss']:.3f}", _five(r["steps"]), _ratio(r["faster"])) for r in rows
+    )], "<>>>"))  # fmt: skip
     return rows
 
 
