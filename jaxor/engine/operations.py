@@ -80,6 +80,9 @@ def _dot(equation: Any, operands: list[Numbers], avals: list[Any]) -> list[Numbe
         sizes = [math.prod(array.shape[axis] for axis in axes) for axes in (batch, free, summed)]
         return array.transpose(*batch, *free, *summed).reshape(sizes)
 
+    # Operands may be of two types, such as data in float32 and parameters in float64.
+    wide = np.promote_types(*(atom.aval.dtype for atom in equation.invars))
+    operands = [objects(operand.shape, (_as_type(number, wide) for number in operand.flat)) for operand in operands]
     left, right = arranged(operands[0], left_batch, left_sum), arranged(operands[1], right_batch, right_sum)
     dtype = avals[0].dtype
     sums = (
@@ -88,6 +91,11 @@ def _dot(equation: Any, operands: list[Numbers], avals: list[Any]) -> list[Numbe
         for i in range(left.shape[0]) for j in range(left.shape[1]) for k in range(right.shape[1])
     )  # fmt: skip
     return [objects(avals[0].shape, (lax.convert_element_type(number, dtype) for number in sums))]
+
+
+def _as_type(number: Any, dtype: np.dtype[Any]) -> Any:
+    """A number of that type; plain ones stay plain."""
+    return dtype.type(number) if isinstance(number, np.generic) else lax.convert_element_type(number, dtype)
 
 
 def _broadcast(equation: Any, operands: list[Numbers], avals: list[Any]) -> list[Numbers]:

@@ -163,6 +163,16 @@ def test_training_is_the_plain_loop_on_the_same_batches(layout: str, mode: str) 
     assert set(block.status.tolist()) == {Status.EPOCH_CAP}
 
 
+def test_training_in_float64_is_the_plain_loop_on_the_same_data() -> None:
+    """The data are float32 whatever the parameters are; batches are drawn by other bits than in float32."""
+    block = Worker(small_task(HIDDEN["narrow"], "replacement"), LANES, x64=True).run(np.arange(5), Recording("all"))
+    assert block.initial_params is not None and block.initial_params.dtype == np.float64
+    with jax.enable_x64(True):
+        drawn = batches("replacement", seeds=5)
+    for seed in range(5):
+        compare(block, seed, plain_loop(block.initial_params[seed], drawn[seed, :3], HIDDEN["narrow"]), 1e-12)
+
+
 def test_losses_at_both_ends_are_over_all_points() -> None:
     block = trained("narrow", "shuffle")
     assert block.initial_params is not None and block.final_params is not None
