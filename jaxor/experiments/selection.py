@@ -48,8 +48,8 @@ class Selection:
         return self.base.search(key, setting) if isinstance(self.base, Selection) else (self.base(key, setting), 1)
 
     def limit(self, setting: Setting) -> float:
-        """The limit, minus infinity if there is none."""
-        return -float("inf") if self.below is None else self.below(setting)
+        """The limit, minus infinity if there is none; the same for all runs."""
+        return -float("inf") if self.below is None else self.below(setting._replace(first_batch=None))
 
     def search(self, key: Array, setting: Setting) -> tuple[Params, Array]:
         """The parameters that are taken, all NaN if there are none, and how many draws were made."""
@@ -88,8 +88,17 @@ def _loss(params: Params, setting: Setting) -> Array:
 
 
 def _redraw(base: Initializer, score: Score, below: Callable[[Setting], float], max_draws: int) -> Selection:
-    require(max_draws > 0, "max_draws", "positive", max_draws)
+    _check_number("max_draws", max_draws)
     return Selection(base, score, below, max_draws)
+
+
+def _lowest(base: Initializer, score: Score, draws: int) -> Selection:
+    _check_number("draws", draws)
+    return Selection(base, score, None, draws, lowest=True)
+
+
+def _check_number(key: str, draws: int) -> None:
+    require(0 < draws < 2**31, key, "positive and below 2^31", draws)  # they are numbered by int32
 
 
 @INITIALIZERS.register("alive")
@@ -124,7 +133,7 @@ def loss_percentile(
 
     def below(setting: Setting) -> float:
         with jax.ensure_compile_time_eval():
-            return float(jnp.percentile(initial_losses(base, setting, sample), percentile))
+            return float(jnp.nanpercentile(initial_losses(base, setting, sample), percentile))
 
     return _redraw(base, _loss, below, max_draws)
 
@@ -138,20 +147,21 @@ def initial_losses(base: Initializer, setting: Setting, sample: int) -> Array:
 @INITIALIZERS.register("best_of")
 def best_of(*, draws: int, base: Base = "normal") -> Initializer:
     """The draw of another law with the lowest initial loss, of so many."""
-    require(draws > 0, "draws", "positive", draws)
-    return Selection(base, _loss, None, draws, lowest=True)
+    return _lowest(base, _loss, draws)
 
 
 @INITIALIZERS.register("first_batch")
 def first_batch(*, draws: int, base: Base = "normal") -> Initializer:
     """The draw of another law with the lowest loss on the run's first batch, of so many (Fort and Scherlis 2019)."""
-    require(draws > 0, "draws", "positive", draws)
 
     def score(params: Params, setting: Setting) -> Array:
         if setting.first_batch is None:
-            raise ExperimentError("init first_batch needs minibatches; with batch.mode full take best_of")
+            raise ExperimentError(
+                "init first_batch needs the minibatches of a run; with batch.mode full, or within loss_percentile, take "
+                "best_of"
+            )
         task, points = setting.task, setting.first_batch
         inputs, targets = jnp.asarray(task.inputs)[points], jnp.asarray(task.targets)[points]
         return _loss(params, setting._replace(task=replace(task, inputs=inputs, targets=targets)))
 
-    return Selection(base, score, None, draws, lowest=True)
+    return _lowest(base, score, draws)
