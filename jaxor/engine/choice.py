@@ -16,7 +16,7 @@ HOPELESS = 100
 """A selection is given up if so many times the draws of one run hold no acceptable one for any of the runs."""
 
 ENOUGH = 10**6
-"""It is not given up after fewer draws: a block of a few runs may be out of luck, which is no reason to end the others."""
+"""It is not given up after fewer draws: that the few runs of a block are out of luck is no reason to end the others."""
 
 Scores = Callable[[NDArray[np.int64], NDArray[np.int32]], tuple[NDArray[Any], NDArray[Any]]]
 """Scores of some draws (m,) of the runs (m,), and how many draws of the innermost law each took."""
@@ -57,8 +57,8 @@ class NoAcceptableDraw(ValueError):
         self.experiment, self.tried, self.most = experiment, tried, most
         super().__init__(
             f"the initializer of {experiment} found none of {tried:,} draws acceptable, so the probability of one that "
-            f"is lies below {none_of(tried):.1g} (95 %) and a run that may take {most:,} would hardly ever start; relax "
-            "its condition or raise init.max_draws"
+            f"is lies below {none_of(tried):.1g} (95 %) and a run that may take {most:,} would hardly ever start; "
+            "relax its condition or raise init.max_draws"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:  # workers send it home

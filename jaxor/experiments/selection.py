@@ -157,8 +157,8 @@ def first_batch(*, draws: int, base: Base = "normal") -> Initializer:
     def score(params: Params, setting: Setting) -> Array:
         if setting.first_batch is None:
             raise ExperimentError(
-                "init first_batch needs the minibatches of a run; with batch.mode full, or within loss_percentile, take "
-                "best_of"
+                "init first_batch needs the minibatches of a run; with batch.mode full, or within loss_percentile, "
+                "take best_of"
             )
         task, points = setting.task, setting.first_batch
         inputs, targets = jnp.asarray(task.inputs)[points], jnp.asarray(task.targets)[points]

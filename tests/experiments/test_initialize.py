@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 import jaxor
 from jaxor.engine.keys import INIT, run_key, stream
 from jaxor.engine.parameters import flat_order
-from jaxor.engine.choice import NoAcceptableDraw
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.initialize import Setting
 from jaxor.experiments.model import Model, Params, plain
