@@ -14,7 +14,7 @@ from jaxor.analysis.censoring import Censoring, Curve, Median, censoring, cumula
 from jaxor.engine.status import Status
 from jaxor.estimates import Quantiles, Share, wilson
 
-CONVERGED, STALLED, CAP, DIVERGED = Status
+CONVERGED, STALLED, CAP, DIVERGED, UNSTARTED = Status
 
 # Weeks of remission under 6-mercaptopurine and under a placebo; negative where the patient was still in remission
 # (Freireich et al. 1963, Blood 21, 699-716; Gehan 1965, Biometrika 52, 203-223).

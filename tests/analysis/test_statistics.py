@@ -14,6 +14,7 @@ from jaxor.engine.status import Status
 from jaxor.engine.tally import Tally, loss_bin
 from jaxor.estimates import Quantiles, Share, wilson
 from jaxor.store.run import Run
+from tests.store.samples import manifest
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Runs:
     initial_loss: Any
     final_loss: Any
     final_accuracy: Any
+    manifest = manifest(range(0))
 
     def __post_init__(self) -> None:
         for f in fields(self):
