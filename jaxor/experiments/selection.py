@@ -88,17 +88,13 @@ def _loss(params: Params, setting: Setting) -> Array:
 
 
 def _redraw(base: Initializer, score: Score, below: Callable[[Setting], float], max_draws: int) -> Selection:
-    _check_number("max_draws", max_draws)
+    require(max_draws > 0, "max_draws", "positive", max_draws)
     return Selection(base, score, below, max_draws)
 
 
 def _lowest(base: Initializer, score: Score, draws: int) -> Selection:
-    _check_number("draws", draws)
+    require(draws > 0, "draws", "positive", draws)
     return Selection(base, score, None, draws, lowest=True)
-
-
-def _check_number(key: str, draws: int) -> None:
-    require(0 < draws < 2**31, key, "positive and below 2^31", draws)  # they are numbered by int32
 
 
 @INITIALIZERS.register("alive")
