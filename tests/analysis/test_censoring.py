@@ -166,6 +166,14 @@ def test_each_status_has_its_share_and_its_epochs():
     assert "1 stalled and 1 diverged" in found.note
 
 
+def test_runs_that_did_not_start_never_converge_in_the_incidence():
+    found = censored([0, 0, 20, 30], [UNSTARTED, UNSTARTED, CONVERGED, CONVERGED])
+    assert found.ended[UNSTARTED].share == Share.of(2, 4) and found.censored == 2
+    assert found.kaplan_meier.median.value == 20 and found.incidence.share.tolist() == [0, 0.25, 0.5]
+    assert "the 2 unstarted runs as if" in found.note
+    assert UNSTARTED not in censored([20], [CONVERGED]).ended
+
+
 @pytest.mark.parametrize(
     ("epochs", "status", "kaplan_meier_median", "incidence_median"),
     [
