@@ -68,7 +68,7 @@ def test_unstarted_runs_have_no_epochs_and_losses_and_no_success():
     )  # fmt: skip
     assert figures.status[Status.UNSTARTED] == figures.unstarted == 2 and figures.started == 3
     assert figures.success == Share(1, 0.2, *wilson(1, 5))
-    assert figures.epochs == Quantiles(4, 7, 10, 20, 30, pytest.approx(44 / 3))
+    assert figures.epochs == pytest.approx(Quantiles(4, 7, 10, 20, 30, 44 / 3))
     assert figures.censored == 2
     assert figures.initial_loss == Losses(Quantiles(1, 2, 3, 4, 5, 3), 0)
     assert figures.final_loss == Losses(Quantiles(0, 0.125, 0.25, 0.375, 0.5, 0.25), 1)

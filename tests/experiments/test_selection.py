@@ -113,15 +113,13 @@ def test_draws_of_a_selection_over_a_selection_are_those_of_the_innermost_law() 
     run = simulated({"name": "loss_below", "threshold": threshold, "base": ALIVE}, runs)
     for seed, key in enumerate(keys_of(runs)):
         keys = jax.vmap(lambda number, key=key: jax.random.fold_in(key, number))(jnp.arange(outer))
-        draws, made = draws_of("normal", keys, inner), 0
-        for of_one in draws:
-            pre = reference.evaluate(reference.Spec(), of_one).pre
-            first = int((pre.max(axis=1) > 0).all(axis=1).argmax())
-            made += first + 1
-            if losses_of(of_one[first]) < threshold:
-                break
-        assert run.draws[seed] == made
-        assert_allclose(run.initial_params[seed], of_one[first], 1e-6)
+        draws = draws_of("normal", keys, inner)
+        pre = reference.evaluate(reference.Spec(), draws.reshape(-1, 6)).pre.reshape(outer, inner, 4, 2)
+        first = (pre.max(axis=3) > 0).all(axis=2).argmax(axis=1)
+        alive = draws[np.arange(outer), first]
+        taken = int((losses_of(alive) < threshold).argmax())
+        assert run.draws[seed] == (first[: taken + 1] + 1).sum()
+        assert_allclose(run.initial_params[seed], alive[taken], 1e-6)
 
 
 def test_first_batch_is_the_lowest_on_the_runs_own_first_batch() -> None:
