@@ -15,6 +15,7 @@ import pytest
 
 import jaxor
 from jaxor import cluster
+from jaxor.engine.choice import NoAcceptableDraw
 from jaxor.experiments.registry import ExperimentError
 from jaxor.job import prepare
 from jaxor.store.manifest import Manifest
@@ -130,9 +131,10 @@ def test_workers_unlike_this_machine_are_refused(scheduler: Any) -> None:
 
 
 def test_failures_are_sentences(scheduler: Any) -> None:
-    with pytest.raises(Exception, match=r"raise init.max_draws"):
-        experiment = jaxor.get_experiment("relu1_reinit_0th").replace(**{"init.max_draws": 1})
-        jaxor.simulate(experiment, 50, cluster=scheduler.scheduler_address)
+    changes = {"init.threshold": 1e-9, "init.max_draws": 10_000}
+    experiment = jaxor.get_experiment("relu1_reinit_0th").replace(**changes)
+    with pytest.raises(NoAcceptableDraw, match=r"raise init.max_draws"):
+        jaxor.simulate(experiment, 200, cluster=scheduler.scheduler_address)
 
 
 def test_a_cluster_of_its_own_on_the_command_line(call: Call) -> None:  # noqa: F811

@@ -14,6 +14,7 @@ import pytest
 
 import jaxor
 from jaxor import simulation, workers
+from jaxor.engine.choice import NoAcceptableDraw
 from jaxor.experiments.model import plain
 from jaxor.experiments.registry import ExperimentError
 from jaxor.work import Where
@@ -237,9 +238,10 @@ def test_parts_made_in_python_run_in_memory_only(tmp_path):
 
 
 def test_an_error_in_a_worker_is_the_users_error():
-    hopeless = jaxor.get_experiment("relu1_reinit_0th").replace(**{"init.threshold": 1e-9, "init.max_draws": 3})
+    hopeless = jaxor.get_experiment("relu1_reinit_0th").replace(**{"init.threshold": 1e-9, "init.max_draws": 100})
     for devices in (1, 2):
-        with pytest.raises((ValueError, workers.WorkerError), match="init.max_draws"):
+        sentence = r"none of 1,\d{3},\d{3} draws acceptable.*init.max_draws"
+        with pytest.raises((NoAcceptableDraw, workers.WorkerError), match=sentence):
             jaxor.simulate(hopeless, 30_000, traces="none", devices=devices)
     assert len(jaxor.simulate("abs1_convergence", 30_000, devices=2)) == 30_000  # workers are replaced
 

@@ -93,7 +93,7 @@ class Censoring:
     kaplan_meier : Curve
         As if every censored run would have gone on like those then still in training.
     incidence : Incidence
-        As if stalled and diverged runs never converge; only the epoch cap leaves a run open.
+        As if stalled, diverged and unstarted runs never converge; only the epoch cap leaves a run open.
     stopped_short : int
         Stalled runs that ended with accuracy 1. They are not at a plateau where a run is stuck: without the patience,
         which a loss that swings as with Adam uses up, they may have converged.
@@ -115,13 +115,16 @@ class Censoring:
         """What the curves presume about the censored runs, in a sentence or two."""
         if not self.censored:
             return "All runs converged; none is censored."
-        stalled, capped, diverged = (
-            self.ended[status].share.count for status in (Status.STALLED, Status.EPOCH_CAP, Status.DIVERGED)
-        )
-        if not stalled + diverged:
+        ended = {status: ended.share.count for status, ended in self.ended.items()}
+        capped = ended[Status.EPOCH_CAP]
+        if capped == self.censored:
             cap = int(self.incidence.times[-1])
             return f"The {capped:,} censored runs all reached the epoch cap of {cap:,}, so both curves say the same."
-        stuck = [f"{number:,} {word}" for number, word in ((stalled, "stalled"), (diverged, "diverged")) if number]
+        stuck = [
+            f"{ended[status]:,} {status.name.lower()}"
+            for status in (Status.STALLED, Status.DIVERGED, Status.UNSTARTED)
+            if ended.get(status)
+        ]
         note = (
             f"Kaplan-Meier takes the {' and '.join(stuck)} runs as if they would have gone on "
             "like those still in training, the share of all runs as if they would never converge. The second is so "

@@ -29,6 +29,13 @@ class Losses(NamedTuple):
         return cls(quantiles(finite), array.size - finite.size)
 
 
+class Draws(NamedTuple):
+    """How many draws of first parameters runs took: all together, and the quantiles of their numbers."""
+
+    total: int
+    quantiles: Quantiles
+
+
 @dataclass(frozen=True)
 class Summary:
     """What a simulation shows at a glance.
@@ -42,9 +49,12 @@ class Summary:
     success : Share
         Of all runs, those with accuracy 1 after their last step.
     epochs, epochs_converged : Quantiles or None
-        Over all runs, and over those that converged. Over all, the epochs of the others are lower bounds (censored).
+        Over all runs that started, and over those that converged. Over all, the epochs of the others are lower bounds
+        (censored).
     initial_loss, final_loss : Losses
-        Over all runs.
+        Over all runs that started.
+    draws : Draws or None
+        Over all runs, if the initializer chooses among draws and their number was kept.
     """
 
     seeds: int
@@ -54,14 +64,26 @@ class Summary:
     epochs_converged: Quantiles | None
     initial_loss: Losses
     final_loss: Losses
+    draws: Draws | None
+
+    @property
+    def unstarted(self) -> int:
+        """Runs for which the initializer found no acceptable draw: without epochs and losses, and no success."""
+        return self.status.get(Status.UNSTARTED, 0)
+
+    @property
+    def started(self) -> int:
+        """All others."""
+        return self.seeds - self.unstarted
 
     @property
     def censored(self) -> int:
-        """Runs that ended without converging."""
-        return self.seeds - self.status[Status.CONVERGED]
+        """Runs that started and ended without converging."""
+        return self.started - self.status[Status.CONVERGED]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain tables for JSON; figures of no runs are None."""
+        drawn = {} if self.draws is None else {"draws": {"total": self.draws.total} | _plain(self.draws.quantiles)}
         return {
             "seeds": self.seeds,
             "status": {status.name.lower(): count for status, count in self.status.items()},
@@ -69,7 +91,7 @@ class Summary:
             "epochs": {"all": _plain(self.epochs), "converged": _plain(self.epochs_converged)},
             "initial_loss": _plain(self.initial_loss.quantiles) | {"nonfinite": self.initial_loss.nonfinite},
             "final_loss": _plain(self.final_loss.quantiles) | {"nonfinite": self.final_loss.nonfinite},
-        }
+        } | drawn
 
 
 @dataclass(frozen=True)
@@ -135,15 +157,22 @@ def summary(runs: Run | Population) -> Summary:
     if isinstance(runs, Population):
         return _of_population(runs)
     counts = np.bincount(runs.status, minlength=len(Status)).tolist()
+    started = runs.status != Status.UNSTARTED
     return Summary(
         seeds=len(runs),
         status=by_status(counts),
         success=Share.of(int(np.count_nonzero(runs.final_accuracy == 1)), len(runs)),
-        epochs=quantiles(runs.epochs),
+        epochs=quantiles(runs.epochs[started]),
         epochs_converged=quantiles(runs.epochs[runs.status == Status.CONVERGED]),
-        initial_loss=Losses.of(runs.initial_loss),
-        final_loss=Losses.of(runs.final_loss),
+        initial_loss=Losses.of(runs.initial_loss[started]),
+        final_loss=Losses.of(runs.final_loss[started]),
+        draws=_draws(runs),
     )
+
+
+def _draws(runs: Run) -> Draws | None:
+    found = quantiles(runs.draws) if runs.manifest.draws else None
+    return found and Draws(int(runs.draws.sum()), found)
 
 
 def _of_population(population: Population) -> PopulationSummary:
@@ -153,7 +182,8 @@ def _of_population(population: Population) -> PopulationSummary:
         holds = Rule.parse(population.until).holds(population.success.count, len(population))
         until = Ending(population.until, (high - low) / 2, holds)
     losses = (population.initial_loss, population.final_loss)
-    initial, final = (Losses(finite.quantiles, len(population) - finite.size) for finite in losses)
+    started = len(population) - population.status.get(Status.UNSTARTED, 0)
+    initial, final = (Losses(finite.quantiles, started - finite.size) for finite in losses)
     return PopulationSummary(
         seeds=len(population),
         status=population.status,
@@ -162,6 +192,7 @@ def _of_population(population: Population) -> PopulationSummary:
         epochs_converged=population.distribution("epochs", Status.CONVERGED).quantiles,
         initial_loss=initial,
         final_loss=final,
+        draws=None,
         success_sequence=sequence,
         until=until,
         by_initial_loss=success_by_initial_loss(population),

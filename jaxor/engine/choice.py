@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 AHEAD = 0.25
 """Part of the expected number of draws up to an acceptable one that is scored at once: more would be in vain."""
 
-HOPELESS = 10
+HOPELESS = 100
 """A selection is given up if so many times the draws of one run hold no acceptable one for any of the runs."""
+
+ENOUGH = 10**6
+"""It is not given up after fewer draws: that the few runs of a block are out of luck is no reason to end the others."""
 
 Scores = Callable[[NDArray[np.int64], NDArray[np.int32]], tuple[NDArray[Any], NDArray[Any]]]
 """Scores of some draws (m,) of the runs (m,), and how many draws of the innermost law each took."""
@@ -39,18 +42,38 @@ class Chosen:
 
 
 class NoAcceptableDraw(ValueError):
-    """No draw was acceptable, of so many that hardly any run would find one."""
+    """No draw was acceptable, of so many that hardly any run would find one.
 
-    def __init__(self, experiment: str, tried: int, most: int, lowest: float) -> None:
-        self.experiment, self.tried, self.most, self.lowest = experiment, tried, most, lowest
+    Attributes
+    ----------
+    experiment : str
+    tried : int
+        Draws that were looked at.
+    most : int
+        Draws that a run may take.
+    """
+
+    def __init__(self, experiment: str, tried: int, most: int) -> None:
+        self.experiment, self.tried, self.most = experiment, tried, most
         super().__init__(
             f"the initializer of {experiment} found none of {tried:,} draws acceptable, so the probability of one that "
-            f"is lies below {3 / tried:.1g} (95 %) and a run that may take {most:,} would hardly ever start; relax its "
-            "condition or raise init.max_draws"
+            f"is lies below {none_of(tried):.1g} (95 %) and a run that may take {most:,} would hardly ever start; "
+            "relax its condition or raise init.max_draws"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:  # workers send it home
-        return type(self), (self.experiment, self.tried, self.most, self.lowest)
+        return type(self), (self.experiment, self.tried, self.most)
+
+
+def none_of(tried: int) -> float:
+    """Largest probability, by a 95 % interval, of what none of so many independent trials showed.
+
+    Examples
+    --------
+    >>> round(none_of(1000), 5)  # the rule of three
+    0.00299
+    """
+    return 1 - 0.05 ** (1 / tried)
 
 
 def choose(
@@ -98,8 +121,8 @@ def choose(
         best[left[better]] = score[rows, chosen][better]
         found[left] = hit
         left, next_draw = left[~hit], next_draw + len(numbers)
-        if not hits and not lowest and tried >= HOPELESS * most:
-            raise NoAcceptableDraw(name, tried, most, float(best.min()))
+        if not hits and not lowest and tried >= max(HOPELESS * most, ENOUGH):
+            raise NoAcceptableDraw(name, tried, most)
     if lowest:
         found = np.isfinite(best)
     return Chosen(draw, draws, found)

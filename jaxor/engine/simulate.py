@@ -118,8 +118,8 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
 
 def _numbers(dynamics: Dynamics) -> int:
     """How many numbers a lane's state has."""
-    key = jax.ShapeDtypeStruct((2,), np.uint32)
-    state = jax.eval_shape(dynamics.start, jax.eval_shape(dynamics.initial_params, key), key)
+    key, params = jax.ShapeDtypeStruct((2,), np.uint32), jax.ShapeDtypeStruct((dynamics.order.size,), np.float32)
+    state = jax.eval_shape(dynamics.start, params, key)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
 
 
@@ -226,16 +226,16 @@ class Worker:
         return scored, made
 
     def _trained(self, seeds: NDArray[np.int64], recording: Recording, first: First) -> Block:
-        """All runs of some seeds; those that diverge, or had nothing to start with, once more and carefully."""
+        """All runs of some seeds; those that diverge once more and carefully."""
         quickly = recording.kind == "none"
         block = self._quickly(seeds, first) if quickly else self._recorded(seeds, recording, first, careful=False)
-        odd = (block.status == Status.DIVERGED) | (block.status == Status.UNSTARTED)
-        if not odd.any():
+        diverged = block.status == Status.DIVERGED
+        if not diverged.any():
             return block
-        part = First(*(None if array is None else array[odd] for array in first))
-        again = self._recorded(seeds[odd], recording, part, careful=True)
-        fine = block.take(np.flatnonzero(~odd))
-        return concatenate([fine, again]).take(np.argsort(np.argsort(odd, kind="stable")))
+        part = First(*(None if array is None else array[diverged] for array in first))
+        again = self._recorded(seeds[diverged], recording, part, careful=True)
+        fine = block.take(np.flatnonzero(~diverged))
+        return concatenate([fine, again]).take(np.argsort(np.argsort(diverged, kind="stable")))
 
     def _quickly(self, seeds: NDArray[np.int64], first: First) -> Block:
         """All runs of some seeds, unrecorded; of those that diverge only the status is right."""
@@ -292,20 +292,18 @@ class Worker:
 
     def _block(self, seeds: NDArray[np.int64], finished: Finished, recorder: Recorder | None) -> Block:
         runs = Finished(*(np.asarray(array)[: len(seeds)] for array in finished))
-        status, accuracy = runs.status.astype(np.int8), runs.accuracy
-        if np.isnan(runs.initial_loss).any():
-            unstarted = ~np.isfinite(runs.initial_params).all(axis=1)
-            status = np.where(unstarted, np.int8(Status.UNSTARTED), status)
-            accuracy = np.where(unstarted, accuracy.dtype.type(np.nan), accuracy)
+        unstarted = runs.status == Status.UNSTARTED
+        if unstarted.any():
+            runs = Finished(*(_nan_where(unstarted, array) if array.dtype.kind == "f" else array for array in runs))
         per_epoch = self.program.dynamics.steps_per_epoch
         return Block(
             seeds=np.asarray(seeds, np.int64),
-            status=status,
+            status=runs.status.astype(np.int8),
             steps=runs.step,
             epochs=runs.step if per_epoch == 1 else -(-runs.step // per_epoch),
             initial_loss=runs.initial_loss,
             final_loss=runs.final_loss,
-            final_accuracy=accuracy,
+            final_accuracy=runs.accuracy,
             initial_params=runs.initial_params,
             final_params=runs.final_params,
             traces=None if recorder is None else recorder.traces(runs.step),
@@ -336,3 +334,10 @@ class Worker:
         except BaseException:
             self._compiled.clear()  # it may go better the next time
             raise
+
+
+def _nan_where(unstarted: NDArray[np.bool_], array: NDArray[Any]) -> NDArray[Any]:
+    """What was computed of runs that had nothing to begin with means nothing."""
+    array = array.copy()
+    array[unstarted] = np.nan
+    return array

@@ -102,8 +102,9 @@ class Dynamics:
         return self.law.loss(outputs, task.targets), task.accuracy(outputs, task.targets).astype(params.dtype)
 
     def start(self, params: Array, key_data: Array) -> Lane:
-        """A run before its first step."""
+        """A run before its first step; without parameters (NaN) it has ended."""
         zero = jnp.zeros((), jnp.int32)
+        status = jnp.full((), RUNNING if self.max_steps else Status.EPOCH_CAP, jnp.int32)
         patient = self.experiment.stop.patience is not None
         return Lane(
             params=params,
@@ -114,7 +115,7 @@ class Dynamics:
             stale=zero if patient else None,
             step=zero,
             loss=jnp.full((), jnp.nan, params.dtype),
-            status=jnp.full((), RUNNING if self.max_steps else Status.EPOCH_CAP, jnp.int32),
+            status=jnp.where(jnp.any(jnp.isnan(params)), int(Status.UNSTARTED), status),
             key=key_data,
         )
 

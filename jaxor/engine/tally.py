@@ -26,7 +26,7 @@ class Histogram:
     ----------
     values : (n,) int64
         Ascending; only those that occur.
-    counts : (n, 4, 2) int64
+    counts : (n, 5, 2) int64
         Runs with that value, by status and success.
     """
 
@@ -125,7 +125,7 @@ class Tally:
 
     @property
     def runs(self) -> NDArray[np.int64]:
-        """(4, 2) runs by status and success."""
+        """(5, 2) runs by status and success."""
         return self.epochs.counts.sum(axis=0)
 
     @property

@@ -48,8 +48,8 @@ class Selection:
         return self.base.search(key, setting) if isinstance(self.base, Selection) else (self.base(key, setting), 1)
 
     def limit(self, setting: Setting) -> float:
-        """The limit, minus infinity if there is none."""
-        return -float("inf") if self.below is None else self.below(setting)
+        """The limit, minus infinity if there is none; the same for all runs."""
+        return -float("inf") if self.below is None else self.below(setting._replace(first_batch=None))
 
     def search(self, key: Array, setting: Setting) -> tuple[Params, Array]:
         """The parameters that are taken, all NaN if there are none, and how many draws were made."""
@@ -92,6 +92,11 @@ def _redraw(base: Initializer, score: Score, below: Callable[[Setting], float], 
     return Selection(base, score, below, max_draws)
 
 
+def _lowest(base: Initializer, score: Score, draws: int) -> Selection:
+    require(draws > 0, "draws", "positive", draws)
+    return Selection(base, score, None, draws, lowest=True)
+
+
 @INITIALIZERS.register("alive")
 def alive(*, base: Base = "normal", margin: float = 0.0, max_draws: int = 10_000) -> Initializer:
     """Redraw another law until every point has a unit whose pre-activation is above the margin."""
@@ -124,7 +129,7 @@ def loss_percentile(
 
     def below(setting: Setting) -> float:
         with jax.ensure_compile_time_eval():
-            return float(jnp.percentile(initial_losses(base, setting, sample), percentile))
+            return float(jnp.nanpercentile(initial_losses(base, setting, sample), percentile))
 
     return _redraw(base, _loss, below, max_draws)
 
@@ -138,20 +143,21 @@ def initial_losses(base: Initializer, setting: Setting, sample: int) -> Array:
 @INITIALIZERS.register("best_of")
 def best_of(*, draws: int, base: Base = "normal") -> Initializer:
     """The draw of another law with the lowest initial loss, of so many."""
-    require(draws > 0, "draws", "positive", draws)
-    return Selection(base, _loss, None, draws, lowest=True)
+    return _lowest(base, _loss, draws)
 
 
 @INITIALIZERS.register("first_batch")
 def first_batch(*, draws: int, base: Base = "normal") -> Initializer:
     """The draw of another law with the lowest loss on the run's first batch, of so many (Fort and Scherlis 2019)."""
-    require(draws > 0, "draws", "positive", draws)
 
     def score(params: Params, setting: Setting) -> Array:
         if setting.first_batch is None:
-            raise ExperimentError("init first_batch needs minibatches; with batch.mode full take best_of")
+            raise ExperimentError(
+                "init first_batch needs the minibatches of a run; with batch.mode full, or within loss_percentile, "
+                "take best_of"
+            )
         task, points = setting.task, setting.first_batch
         inputs, targets = jnp.asarray(task.inputs)[points], jnp.asarray(task.targets)[points]
         return _loss(params, setting._replace(task=replace(task, inputs=inputs, targets=targets)))
 
-    return Selection(base, score, None, draws, lowest=True)
+    return _lowest(base, score, draws)

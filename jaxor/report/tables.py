@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxor.analysis.statistics import Losses, LossGroup, PopulationSummary, Summary
+from jaxor.engine.choice import none_of
 from jaxor.engine.seeds import Ranges, number
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval, Quantiles, Share
@@ -78,6 +79,7 @@ def summary_table(summary: Summary) -> str:
         ("epochs, converged", *_cells(summary.epochs_converged, _epochs)),
         ("initial loss", *_cells(summary.initial_loss.quantiles, _loss)),
         ("final loss", *_cells(summary.final_loss.quantiles, _loss)),
+        *([("draws", *_cells(summary.draws.quantiles, _epochs))] if summary.draws else []),
     ]
     parts = [columns(rows, "<>><"), columns([heads, *figures], "<>>>>>>")]
     if isinstance(summary, PopulationSummary) and summary.by_initial_loss:
@@ -108,11 +110,13 @@ def _cells(figures: Quantiles | None, show: Callable[[float], str]) -> list[str]
 def _notes(summary: Summary) -> str:
     """Which runs the figures are over."""
     everything, converged = f"over all {count(summary.seeds, 'run')}", summary.status[Status.CONVERGED]
+    if summary.unstarted:
+        everything = f"over the {count(summary.started, 'run')} that started"
     censored = f", of which {summary.censored:,} ended without converging (censored)" if summary.censored else ""
     epochs = f"Epochs: {everything}{censored}, and over the {converged:,} converged."
     left_out = _left_out("initial", summary.initial_loss) + _left_out("final", summary.final_loss)
     losses = f"Losses before the first step and after the last, accuracy after the last: {everything}{left_out}."
-    notes = [epochs, losses]
+    notes = [epochs, losses, *_of_draws(summary)]
     if isinstance(summary, PopulationSummary):
         notes[1] += " Losses were counted in bins and are accurate to 0.4 %."
         if summary.until:
@@ -122,6 +126,24 @@ def _notes(summary: Summary) -> str:
                 "simulation."
             )
     return "\n".join(textwrap.fill(note, 80) for note in notes)
+
+
+def _of_draws(summary: Summary) -> list[str]:
+    """What is to be known of first parameters that were chosen, or not found."""
+    notes = []
+    if summary.draws:
+        notes.append(f"Draws of first parameters: {summary.draws.total:,} for all {count(summary.seeds, 'run')}.")
+    if summary.unstarted:
+        notes.append(
+            f"The initializer found no acceptable draw for {count(summary.unstarted, 'run')}: without epochs, losses "
+            "and accuracy, and no success."
+        )
+    if summary.draws and not summary.started:
+        notes.append(
+            f"As none was acceptable, the probability of one that is lies below {none_of(summary.draws.total):.1g} "
+            "(95 %); relax the initializer's condition or raise init.max_draws."
+        )
+    return [" ".join(notes)] if notes else []
 
 
 def _left_out(name: str, losses: Losses) -> str:

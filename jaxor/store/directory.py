@@ -260,7 +260,7 @@ def _check_same(path: Path, recorded: Manifest, manifest: Manifest, allow_mixed:
             f"{path} holds {recorded.kind} of this simulation, not {manifest.kind}; choose another directory, or "
             f"--keep {recorded.kind} (keep={recorded.kind!r})"
         )
-    for name in ("traces", "parameters", "layout", "versions", "platform"):
+    for name in ("traces", "parameters", "draws", "layout", "versions", "platform"):
         there, now, mixable = getattr(recorded, name), getattr(manifest, name), name in ("versions", "platform")
         if there != now and not (mixable and allow_mixed):
             advice = "; or add --allow-mixed: each shard says what made it, but bits may differ" if mixable else ""

@@ -87,7 +87,7 @@ def merge_runs(
 
 def _check_alike(one: RunDirectory, other: RunDirectory, allow_mixed: bool) -> None:
     """Refuse directories that differ in more than the seeds."""
-    for name in ("identity", "kind", "traces", "parameters", "layout", "versions", "platform"):
+    for name in ("identity", "kind", "traces", "parameters", "draws", "layout", "versions", "platform"):
         ours, theirs = getattr(one.manifest, name), getattr(other.manifest, name)
         mixable = name in ("versions", "platform")
         if ours == theirs or mixable and allow_mixed:

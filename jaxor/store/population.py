@@ -78,23 +78,23 @@ class Population(Simulated):
 
     @property
     def epochs(self) -> Distribution:
-        """Epochs begun, over all runs."""
+        """Epochs begun, over all runs that started."""
         return self.distribution("epochs")
 
     @property
     def initial_loss(self) -> Distribution:
-        """Finite losses before the first step, over all runs, by the middles of their bins."""
+        """Finite losses before the first step, over all runs that started, by the middles of their bins."""
         return self.distribution("initial_loss")
 
     @property
     def final_loss(self) -> Distribution:
-        """Finite losses after the last step, over all runs, by the middles of their bins."""
+        """Finite losses after the last step, over all runs that started, by the middles of their bins."""
         return self.distribution("final_loss")
 
     def distribution(
         self, quantity: Quantity, status: Status | int | None = None, success: bool | None = None
     ) -> Distribution:
-        """One quantity of the runs, or of those that ended in a certain way.
+        """One quantity of the runs that started, or of those that ended in a certain way.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Population(Simulated):
         True
         """
         histogram = getattr(self.tally, quantity)
-        groups = histogram.counts if status is None else histogram.counts[:, [int(status)]]
+        groups = histogram.counts[:, : Status.UNSTARTED] if status is None else histogram.counts[:, [int(status)]]
         groups = groups if success is None else groups[:, :, [int(success)]]
         values = histogram.values if quantity == "epochs" else loss_of(histogram.values).astype(np.float64)
         runs = groups.sum(axis=(1, 2))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxor.engine.block import Block, Traces
 from jaxor.engine.seeds import ranges_of
-from jaxor.engine.status import Status
+from jaxor.engine.status import Status, by_status
 from jaxor.engine.tally import GROUPS, Histogram, Tally, loss_bin, loss_of
 
 SCHEMA = 2
@@ -105,8 +105,6 @@ COUNTS: Mapping[str, Variable] = {
 }
 """Every variable of stored counts, in the order of the files: coordinates first."""
 
-_GROUPS_1 = (4, 2)
-
 _TRACES = {"row_size": "row_size", "trace_step": "step", "trace_loss": "loss", "trace_params": "params"}
 
 
@@ -126,17 +124,21 @@ def block_of(arrays: Mapping[str, NDArray[Any]]) -> Block:
 
 
 def counts(tally: Tally) -> dict[str, NDArray[Any]]:
-    """Name the arrays of a tally as the files do, in their order."""
+    """Name the arrays of a tally as the files do, in their order; without a place for unstarted runs if there are none.
+
+    So equal counts are equal arrays in all versions of the format.
+    """
+    statuses = len(by_status(tally.runs.sum(axis=1).tolist()))
     return {
-        "status": np.arange(GROUPS[0], dtype=np.int8),
+        "status": np.arange(statuses, dtype=np.int8),
         "success": np.arange(GROUPS[1], dtype=np.int8),
         "epochs": tally.epochs.values,
         "initial_loss": loss_of(tally.initial_loss.values),
         "final_loss": loss_of(tally.final_loss.values),
         "seed_ranges": np.array(tally.seeds, np.int64).reshape(-1, 2),
-        "runs_by_epochs": tally.epochs.counts,
-        "runs_by_initial_loss": tally.initial_loss.counts,
-        "runs_by_final_loss": tally.final_loss.counts,
+        "runs_by_epochs": tally.epochs.counts[:, :statuses],
+        "runs_by_initial_loss": tally.initial_loss.counts[:, :statuses],
+        "runs_by_final_loss": tally.final_loss.counts[:, :statuses],
     }
 
 
@@ -171,10 +173,10 @@ def tally_of(arrays: Mapping[str, NDArray[Any]]) -> Tally:
 
 
 def _by_group(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts by status and success; of format 1, which has no unstarted runs, with none of them."""
-    if counts.shape[1:] != _GROUPS_1:
+    """Counts by status and success, also of unstarted runs: none if they have no place."""
+    if counts.shape[1] != GROUPS[0] - 1:
         return counts
-    return np.concatenate([counts, np.zeros((len(counts), GROUPS[0] - _GROUPS_1[0], GROUPS[1]), np.int64)], axis=1)
+    return np.pad(counts, ((0, 0), (0, 1), (0, 0)))
 
 
 def stored(traces: str, parameters: str, draws: bool = False) -> list[str]:

@@ -138,6 +138,8 @@ def _inconsistent(tally: Tally, manifest: Manifest) -> str | None:
         return f"a run has {bad[0]} epochs, the experiment at most {cap}"
     if tally.epochs.counts[epochs != cap, Status.EPOCH_CAP].any():
         return "a run ended at the cap before it"
+    if tally.epochs.counts[epochs != 0, Status.UNSTARTED].any() or tally.runs[Status.UNSTARTED, 1]:
+        return "a run without first parameters took steps or succeeded"
     impossible = [status.name.lower() for status in _impossible(manifest) if tally.runs[status].any()]
     return f"a run has status {impossible[0]}, for which the experiment has no rule" if impossible else None
 
@@ -156,18 +158,24 @@ def _inconsistencies(block: Block, manifest: Manifest) -> Iterator[str]:
             yield f"seed {block.seeds[np.argmax(bad)]} {words}"
 
     cap, capped = manifest.experiment.get("max_epochs", np.inf), block.status == Status.EPOCH_CAP
+    started = block.status != Status.UNSTARTED
     yield from first((block.epochs < 0) | (block.epochs > cap), f"has more than {cap} epochs or less than 0")
     yield from first(np.isin(block.status, _impossible(manifest)), "has a status for which there is no rule")
     yield from first(capped & (block.epochs != cap), "ended at the cap before it")
     yield from first(block.steps < block.epochs, "took fewer steps than it began epochs")
+    yield from first(~started & (block.steps != 0), "took steps without first parameters")
     if manifest.experiment.get("batch", {}).get("mode") == "full":
         yield from first(block.steps != block.epochs, "has not a step for each epoch")
     if manifest.experiment.get("source") is None:  # else the task may have an accuracy of its own
-        yield from first(~((block.final_accuracy >= 0) & (block.final_accuracy <= 1)), "has an impossible accuracy")
+        possible = (block.final_accuracy >= 0) & (block.final_accuracy <= 1)
+        yield from first(possible != started, "has an impossible accuracy")
     for name in ("initial_params", "final_params"):
         params = getattr(block, name)
         if params is not None:
-            yield from first(~np.isfinite(params).all(axis=1), f"has {name} that are not finite")
+            yield from first(started & ~np.isfinite(params).all(axis=1), f"has {name} that are not finite")
+            yield from first(~started & ~np.isnan(params).all(axis=1), f"has {name} though it did not start")
+    if block.draws is not None:
+        yield from first(block.draws < 1, "has parameters that were not drawn")
     if block.traces is not None:
         yield from _wrong_traces(block, block.traces, manifest, first)
 

@@ -14,7 +14,7 @@ from jaxor.analysis.censoring import Censoring, Curve, Median, censoring, cumula
 from jaxor.engine.status import Status
 from jaxor.estimates import Quantiles, Share, wilson
 
-CONVERGED, STALLED, CAP, DIVERGED = Status
+CONVERGED, STALLED, CAP, DIVERGED, UNSTARTED = Status
 
 # Weeks of remission under 6-mercaptopurine and under a placebo; negative where the patient was still in remission
 # (Freireich et al. 1963, Blood 21, 699-716; Gehan 1965, Biometrika 52, 203-223).
@@ -164,6 +164,14 @@ def test_each_status_has_its_share_and_its_epochs():
         Quantiles(*[epochs] * 6) for epochs in (30, 800, 4)
     ]
     assert "1 stalled and 1 diverged" in found.note
+
+
+def test_runs_that_did_not_start_never_converge_in_the_incidence():
+    found = censored([0, 0, 20, 30], [UNSTARTED, UNSTARTED, CONVERGED, CONVERGED])
+    assert found.ended[UNSTARTED].share == Share.of(2, 4) and found.censored == 2
+    assert found.kaplan_meier.median.value == 20 and found.incidence.share.tolist() == [0, 0.25, 0.5]
+    assert "the 2 unstarted runs as if" in found.note
+    assert UNSTARTED not in censored([20], [CONVERGED]).ended
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pytest
 from jaxor.analysis.statistics import Losses, PopulationSummary, success_by_initial_loss, summary
 from jaxor.engine.status import Status
 from jaxor.engine.tally import Tally, loss_bin
-from jaxor.estimates import Quantiles, Share, wilson
+from jaxor.estimates import Quantiles, Share, quantiles, wilson
 from jaxor.store.run import Run
+from tests.store.samples import manifest
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Runs:
     initial_loss: Any
     final_loss: Any
     final_accuracy: Any
+    manifest = manifest(range(0))
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -56,6 +58,37 @@ def test_summary_tells_converged_runs_from_all():
     assert figures.epochs_converged == Quantiles(10, 12.5, 15, 17.5, 20, 15)
     assert figures.censored == 3
     assert figures.final_loss == Losses(Quantiles(0, 0, 0.125, 0.3125, 0.5, 0.1875), 1)
+
+
+def test_unstarted_runs_have_no_epochs_and_losses_and_no_success():
+    nan = np.nan
+    figures = summed(
+        status=[0, 4, 1, 4, 3], epochs=[10, 0, 30, 0, 4], initial_loss=[1, nan, 3, nan, 5],
+        final_loss=[0, nan, 0.5, nan, np.inf], final_accuracy=[1, nan, 0.75, nan, 0.5],
+    )  # fmt: skip
+    assert figures.status[Status.UNSTARTED] == figures.unstarted == 2 and figures.started == 3
+    assert figures.success == Share(1, 0.2, *wilson(1, 5))
+    assert figures.epochs == pytest.approx(Quantiles(4, 7, 10, 20, 30, 44 / 3))
+    assert figures.censored == 2
+    assert figures.initial_loss == Losses(Quantiles(1, 2, 3, 4, 5, 3), 0)
+    assert figures.final_loss == Losses(Quantiles(0, 0.125, 0.25, 0.375, 0.5, 0.25), 1)
+
+
+def test_draws_are_summed_up_where_there_was_a_choice():
+    import jaxor
+
+    chosen = jaxor.get_experiment("relu1_reinit_25th").replace(**{"init.max_draws": 3})
+    run = jaxor.simulate(chosen, 300, traces="none")
+    table = summary(run).to_dict()
+    figures = quantiles(run.draws)
+    assert figures and table["draws"] == {"total": run.draws.sum()} | figures._asdict()
+    assert table["status"]["unstarted"] == (run.status == 4).sum() > 0
+    json.dumps(table, allow_nan=False)
+    counted = summary(jaxor.simulate(chosen, 300, keep="statistics")).to_dict()
+    assert "draws" not in counted  # they are not counted
+    for name in ("seeds", "status", "success", "epochs"):
+        assert counted[name] == table[name]
+    assert counted["initial_loss"]["nonfinite"] == counted["final_loss"]["nonfinite"] == 0
 
 
 def test_summary_of_no_runs_and_of_none_converged_is_json():
@@ -91,6 +124,7 @@ def test_summary_of_counts_is_that_of_the_runs(simulated: Run):
         assert ours.quantiles == pytest.approx(theirs.quantiles, rel=1 / 256)
     table = counted.to_dict()
     assert table.keys() >= runs.to_dict().keys()
+    assert "draws" not in table and "unstarted" not in table["status"]
     assert table["until"] is None and set(table["success_sequence"]) == {"low", "high"}
     json.dumps(table, allow_nan=False)
 

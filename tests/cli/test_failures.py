@@ -178,8 +178,11 @@ def test_a_directory_without_permission(call: Call, tmp_path):
 
 
 def test_an_initializer_that_finds_nothing(call: Call):
-    said = call("simulate", "relu1_reinit_0th", "--seeds", 50, "--set", "init.max_draws=1")
-    assert said.exit_code == 1 and "raise init.max_draws" in said.stderr
+    changes = ["--set", "init.threshold=1e-9", "--set", "init.max_draws=10000"]
+    said = call("simulate", "relu1_reinit_0th", "--seeds", 200, *changes)
+    assert said.exit_code == 1 and said.stderr.count("\n") == 1
+    assert "draws acceptable, so the probability of one that is lies below 3e-06 (95 %)" in said.stderr
+    assert "raise init.max_draws; 0 of 200 runs are safe in" in said.stderr
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")])

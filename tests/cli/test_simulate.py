@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
 import termios
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import jaxor
-from jaxor.analysis.statistics import Losses, Summary
+from jaxor.analysis.statistics import Draws, Losses, Summary
 from jaxor.engine.status import Status
 from jaxor.estimates import Quantiles, Share, wilson
 from jaxor.report.tables import summary_table
@@ -39,7 +41,7 @@ def test_json_has_the_promised_keys_and_is_all_that_is_printed(call: Call):
     run, quantiles = jaxor.open_run("run"), {"min", "q25", "q50", "q75", "max", "mean"}
     assert (table["path"], table["experiment"], table["identity"]) == ("run", "relu1_normal", run.identity)
     assert table["seeds"] == 60
-    assert list(table["status"]) == ["converged", "stalled", "epoch_cap", "diverged"]
+    assert list(table["status"]) == ["converged", "stalled", "epoch_cap", "diverged"] and "draws" not in table
     assert list(table["status"].values()) == np.bincount(run.status, minlength=4).tolist()
     count = int((run.final_accuracy == 1).sum())
     low, high = wilson(count, 60)
@@ -77,6 +79,43 @@ def test_the_table_says_how_many_are_censored(call: Call):
     (path,) = Path("outputs").iterdir()
     censored = int((jaxor.open_run(path).status != 0).sum())
     assert f"over all 60 runs, of which {censored} ended without converging (censored)" in " ".join(run_text.split())
+
+
+def test_runs_that_did_not_start(call: Call):
+    """Told by every command, and kept as they are when the rest is computed."""
+    arguments = ["relu1_reinit_25th", "--set", "init.max_draws=2", "--out", "run"]
+    assert call("simulate", *arguments, "--seeds", 40).exit_code == 0
+    result = call("simulate", *arguments, "--seeds", 100, "--resume", "--json")
+    table, run = json.loads(result.stdout), jaxor.open_run("run")
+    unstarted = run.status == jaxor.Status.UNSTARTED
+    assert table["status"]["unstarted"] == unstarted.sum() > 10 and sum(table["status"].values()) == 100
+    assert table["epochs"]["all"]["min"] == run.epochs[~unstarted].min() > 0
+    assert table["draws"]["total"] == run.draws.sum() and table["draws"]["max"] == 2
+    text = call("info", "run").stdout
+    assert f"unstarted  {unstarted.sum()}" in text and f"over the {(~unstarted).sum()} runs that started" in text
+    words = " ".join(text.split())
+    assert f"Draws of first parameters: {run.draws.sum()} for all 100 runs. The initializer found no" in words
+    assert (
+        f"no acceptable draw for {unstarted.sum()} runs: without epochs, losses and accuracy, and no success." in words
+    )
+    assert call("verify", "run").exit_code == 0
+    for name in ("run.csv", "run.nc"):
+        assert call("export", "run", name).exit_code == 0
+    rows = list(csv.DictReader(Path("run.csv").read_text().splitlines()))
+    assert [row["status"] == "unstarted" for row in rows] == unstarted.tolist()
+    assert [int(row["draws"]) for row in rows] == run.draws.tolist()
+    assert all((row["final_loss"] == "nan") == (row["status"] == "unstarted") for row in rows)
+    with h5py.File("run.nc") as file:
+        assert np.asarray(file["draws"]).tolist() == run.draws.tolist()
+        assert np.asarray(file["status"]).tolist() == run.status.tolist()
+
+
+def test_a_simulation_in_which_no_run_started(call: Call):
+    arguments = ["relu1_reinit_25th", "--set", "init.max_draws=1000", "--set", "init.threshold=1e-9"]
+    result = call("simulate", *arguments, "--seeds", 5)
+    assert result.exit_code == 0 and "unstarted  5  100.0 %" in result.stdout
+    words = " ".join(result.stdout.split())
+    assert "As none was acceptable, the probability of one that is lies below 0.0006 (95 %); relax" in words
 
 
 def test_ranges_of_seeds_and_options(call: Call):
@@ -186,8 +225,8 @@ def test_progress_is_shown_on_a_terminal_only(process: Process):
 def test_the_table_of_a_million_runs_fits_into_80_columns():
     epochs, losses = Quantiles(10, 20_000.25, 30_000, 40_000, 50_000, 30_000.75), Quantiles(*[1.23e-10] * 6)
     figures = Summary(
-        1_000_000, dict.fromkeys(Status, 250_000), Share.of(1_000_000, 1_000_000), epochs, epochs,
-        Losses(losses, 0), Losses(losses, 123_456),
+        1_000_000, dict.fromkeys(Status, 200_000), Share.of(1_000_000, 1_000_000), epochs, epochs,
+        Losses(losses, 0), Losses(losses, 123_456), Draws(10**12, epochs),
     )  # fmt: skip
     assert max(map(len, summary_table(figures).splitlines())) <= 80
 

@@ -62,6 +62,10 @@ INITIALIZERS = st.recursive(
         table("alive", base=base, margin=st.floats(-10, 10), max_draws=COUNTS),
         table("loss_below", {"threshold": POSITIVE}, base=base, max_draws=COUNTS),
         table("loss_above", {"threshold": POSITIVE}, base=base),
+        table("loss_percentile", {"percentile": st.floats(0.001, 99.999)}, base=base, sample=COUNTS, max_draws=COUNTS),
+        table("best_of", {"draws": COUNTS}, base=base),
+        table("first_batch", {"draws": COUNTS}, base=base),
+        table("scaled", {"factor": NOT_NEGATIVE}, base=base),
     ),
     max_leaves=3,
 )

@@ -226,12 +226,6 @@ def test_no_acceptable_draw() -> None:
     assert all(np.isnan(value).all() for value in params.values())
     failed = np.isnan(drawn({"name": "alive", "max_draws": 2})["linear1.bias"][:, 0]).mean()
     assert abs(failed - 0.75**2) < 5 * np.sqrt(0.75**2 * (1 - 0.75**2) / N)
-    with pytest.raises(NoAcceptableDraw) as caught:
-        jaxor.simulate(experiment({"name": "alive", "margin": 1e3, "max_draws": 3}), 5)
-    assert str(caught.value) == (
-        "the initializer of drawn found no acceptable parameters within init.max_draws for 5 seeds (0, 1, 2, ...); "
-        "raise init.max_draws or relax its condition"
-    )
 
 
 def test_a_draw_depends_on_root_seed_and_seed_alone() -> None:

@@ -19,12 +19,13 @@ from jaxor.store.schema import SCHEMA
 from jaxor.store.verify import verify_run
 
 DATA = Path(__file__).parents[1] / "data"
-SEEDS = [1, 4, 6, 20, 4294967295]  # the first ends at the epoch cap, the last but one converges, others stall
+CHANGES = {"optimizer.learning_rate": 0.07, "max_epochs": 50, "init.max_draws": 3}
+SEEDS = [2, 8, 16, 562, 4294967295]  # stalled, without an acceptable draw, at the epoch cap, converged, again without
 
 
 def make(folder: Path) -> None:
     """Simulate, and write down what readers are to find."""
-    experiment = jaxor.get_experiment("relu1_normal").replace(**{"optimizer.learning_rate": 0.07, "max_epochs": 50})
+    experiment = jaxor.get_experiment("relu1_reinit_25th").replace(**CHANGES)
     for some in (SEEDS[1:4:2], SEEDS):  # two shards whose seeds interleave
         jaxor.simulate(experiment, some, out=folder / "runs", devices=1, resume=True)
     run = jaxor.open_run(folder / "runs")
@@ -50,8 +51,9 @@ def about(path: Path) -> dict[str, Any]:
 
 
 def plain(array: NDArray[Any]) -> Any:
-    """Numbers as JSON holds them: every float32 is a float64, and that is written with all its digits."""
-    return np.asarray(array).tolist()
+    """Numbers as JSON holds them: every float32 is a float64, and that is written with all its digits; NaN is null."""
+    array = np.asarray(array)
+    return np.where(array == array, array.astype(object), None).tolist() if array.dtype.kind == "f" else array.tolist()
 
 
 def write(path: Path, table: dict[str, Any]) -> None:

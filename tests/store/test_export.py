@@ -100,7 +100,7 @@ def changed(finished: Block, name: str, value: int) -> Block:
 
 
 @KINDS
-@pytest.mark.parametrize(("name", "value"), [("status", 4), ("status", -1), ("row_size", -1)])
+@pytest.mark.parametrize(("name", "value"), [("status", 5), ("status", -1), ("row_size", -1)])
 def test_values_that_there_are_not(tmp_path: Path, suffix: str, table: str | None, name: str, value: int) -> None:
     with RunDirectory.create_or_open(tmp_path / "run", manifest(SEEDS)) as directory:
         add(directory, changed(block(SEEDS), name, value))

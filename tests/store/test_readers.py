@@ -42,8 +42,8 @@ def test_xarray(tmp_path: Path, engine: Any, seeds: Any) -> None:
             assert_array_equal(dataset[name], array)
         assert dataset.attrs == like.attributes()
         assert dataset.row_size.attrs["sample_dimension"] == "obs"
-        assert dataset.status.attrs["flag_meanings"] == "converged stalled epoch_cap diverged"
-        assert_array_equal(dataset.status.attrs["flag_values"], np.arange(4, dtype=np.int8))
+        assert dataset.status.attrs["flag_meanings"] == "converged stalled epoch_cap diverged unstarted"
+        assert_array_equal(dataset.status.attrs["flag_values"], np.arange(5, dtype=np.int8))
         xarray.testing.assert_identical(dataset.load(), Run.from_block(like, block(seeds)).to_xarray())
         assert dataset.final_params.sel(seed=seeds[-1], param="β") == block(seeds).final_params[-1, 1]  # pyright: ignore[reportOptionalSubscript]
 

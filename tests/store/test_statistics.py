@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import xarray
 from numpy.testing import assert_array_equal
 
+from jaxor.engine.status import Status
 from jaxor.engine.tally import Tally
 from jaxor.store import shard
 from jaxor.store.directory import RunDirectory
@@ -56,6 +58,19 @@ def test_round_trip(tmp_path: Path, seeds: Any) -> None:
 
 def test_no_runs_can_be_written() -> None:
     assert shard.decode_tally(encode(Tally.empty())) == Tally.empty()
+
+
+def test_unstarted_runs_have_a_place_only_if_there_are_any() -> None:
+    """So counts without them are the arrays, and have the digest, that they had before there were any."""
+    runs = block(range(50))
+    assert counts(Tally.of(runs))["runs_by_epochs"].shape[1:] == (4, 2)
+    runs = replace(runs, status=np.where(runs.seeds % 10 == 3, np.int8(Status.UNSTARTED), runs.status))
+    counted = Tally.of(runs)
+    assert counts(counted)["status"].tolist() == [0, 1, 2, 3, 4]
+    assert shard.decode_tally(encode(counted)) == counted
+    population = Population(manifest(**STATISTICS), counted)
+    assert population.status[Status.UNSTARTED] == 5
+    assert population.epochs.size == 45 and population.distribution("epochs", Status.UNSTARTED).size == 5
 
 
 def test_shards_add_up(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from jaxor.store.verify import verify_run
 from tests.store.samples import manifest
 
 EXPERIMENT = jaxor.get_experiment("relu1_normal").replace(max_epochs=60)
+CHOSEN = jaxor.get_experiment("relu1_reinit_25th").replace(**{"init.max_draws": 3})
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,37 @@ def test_accounting(simulated: RunDirectory, tmp_path: Path, name: str, row: int
     (file,) = (path / "shards").iterdir()
     assert problem.startswith(f"{file} cannot be right: {sentence}"), problem
     assert found.digest is None and found.seeds == () and found.missing == ((5, 45),)
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Seeds 0, 1 and 4294967295 find no acceptable draw, seed 2 does."""
+    out = tmp_path_factory.mktemp("chosen") / "run"
+    jaxor.simulate(CHOSEN, seeds=[0, 1, 2, 4294967295], out=out, devices=1)
+    return RunDirectory.open(out)
+
+
+def test_runs_that_did_not_start_are_sound(chosen: RunDirectory) -> None:
+    assert block(chosen).status.tolist() == [4, 4, 0, 4] and block(chosen).draws is not None
+    assert verify_run(chosen.path).problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "value", "sentence"),
+    [
+        ("status", 1, 1, "seed 1 has an impossible accuracy"),
+        ("status", 2, 4, "seed 2 took steps without first parameters"),
+        ("final_accuracy", 1, 0.5, "seed 1 has an impossible accuracy"),
+        ("initial_params", 1, 0.5, "seed 1 has initial_params though it did not start"),
+        ("final_params", 1, np.inf, "seed 1 has final_params though it did not start"),
+        ("draws", 2, 0, "seed 2 has parameters that were not drawn"),
+    ],
+)
+def test_accounting_of_choices(
+    chosen: RunDirectory, tmp_path: Path, name: str, row: int, value: float, sentence: str
+) -> None:
+    (problem,) = verify_run(store(tmp_path / "run", chosen, changed(block(chosen), name, row, value))).problems
+    assert f"cannot be right: {sentence}" in problem
 
 
 def test_records_are_accounted_for(simulated: RunDirectory, tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ def counts_that_overflow(file: Any, _: Path) -> None:
     rewrite(file, "runs_by_epochs", counts)
 
 
-@of_counts("4 statuses and 2 successes")
+@of_counts("5 statuses and 2 successes")
 def counts_by_other_groups(file: Any, _: Path) -> None:
-    rewrite(file, "status", np.arange(5))
+    rewrite(file, "status", np.arange(6))
     for name in ("epochs", "initial_loss", "final_loss"):
         counts = file[f"runs_by_{name}"][...]
-        rewrite(file, f"runs_by_{name}", np.pad(counts, [(0, 0), (0, 1), (0, 0)]))
+        rewrite(file, f"runs_by_{name}", np.pad(counts, [(0, 0), (0, 2), (0, 0)]))
 
 
 @of_counts("do not ascend")
