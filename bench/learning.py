@@ -44,7 +44,7 @@ def main() -> None:
 
 def _learned(design: Design, out: Any, limit: int | None) -> dict[str, Any]:
     started, rows = time.perf_counter(), design.rows
-    candidate = Candidate("hist_boosting", "sound", hist_boosting(300, 0), design.base, limit)
+    candidate = Candidate("hist_boosting", "sound", hist_boosting(200, 0), design.base, limit)
     estimator, some = fitted(candidate, design, np.flatnonzero(~out))
     guess = forecast(estimator, candidate, design, np.flatnonzero(out))
     errors = Errors(rows.remaining[out], guess, rows.seed[out])
