@@ -6,7 +6,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-crash soak lint format bench clean
+.PHONY: help simulate test test-crash test-full soak lint format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ test:  ## run everything that continuous integration runs
 
 test-crash: $(VENV)/.installed-dev  ## run the crash suite in full: kills, full disks, damage, races; half an hour
 	@$(VENV)/bin/python -m pytest tests/crash --full
+
+test-full: $(VENV)/.installed-dev  ## run every test there is, the crash suite in full among them; an hour
+	@$(VENV)/bin/python -m pytest --full --doctest-modules jaxor tests
 
 soak: $(VENV)/.installed-dev  ## simulate 1,000,000 seeds under kill -9 and watch memory and open files
 	@$(VENV)/bin/python -m tests.crash.soak

@@ -1,14 +1,47 @@
-"""What all tests share: tables of measured numbers at the end of the terminal output."""
+"""What all tests share: tables of measured numbers at the end, compiled programs, tests that are done rarely."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from jaxor.cli.compiled import keep_compiled
 
 Row = Callable[..., None]
 
 _TABLE = "table row"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="tests marked full too, and the crash suite at full length")
+
+
+_COMPILED = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What one process of the tests compiles is there for all others, as with ``jaxor simulate --cache``."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # in the processes of pytest-xdist it is
+        config.stash[_COMPILED] = tempfile.mkdtemp(prefix="jaxor-tests-")
+        keep_compiled(Path(config.stash[_COMPILED]))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if folder := config.stash.get(_COMPILED, None):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --full, leave out the tests marked full: others check the same on fewer cases."""
+    if not config.getoption("--full"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_rbf_kernel_is_that_of_the_original(table_row):
     assert round(found, 3) == round(original, 3) == 0.999
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "nn_3layer")) for n in TRAINED])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.full] * (n == "nn_3layer")) for n in TRAINED])
 def test_trained_models_spread_as_the_original(name, table_row):
     found = [in_sample(name, state) for state in range(INITIALIZATIONS)]
     spread = [f"{min(scores):.4f} to {max(scores):.4f}" for scores in (ORIGINAL[name], found)]

@@ -23,14 +23,10 @@ if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]  # they look into /proc, mount file systems and send signals
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="crash suite: as often as docs/reliability.md says")
-
-
 @pytest.fixture(scope="session")
 def count(pytestconfig: pytest.Config) -> Count:
     """How often: ``count(quick, full)``."""
-    full = pytestconfig.getoption("--full", default=False)
+    full = pytestconfig.getoption("--full")
     return lambda quick, complete: complete if full else quick
 
 

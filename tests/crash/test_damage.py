@@ -43,7 +43,7 @@ def test_all_damage_is_found(tmp_path: Path, whole: Whole, random: np.random.Gen
 def test_damaged_shards_are_computed_again(
     tmp_path: Path, whole: Whole, count: Count, random: np.random.Generator, report: Report
 ):
-    run, times = tmp_path / "run", count(3, 30)
+    run, times = tmp_path / "run", count(1, 30)
     shutil.copytree(whole.path, run)
     shards = sorted((run / "shards").iterdir())
     damaged = [shards[k] for k in random.choice(len(shards), times, replace=False)]

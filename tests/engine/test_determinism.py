@@ -22,8 +22,9 @@ from tests.store.samples import assert_equal_blocks
 LANES = 64
 SEEDS = np.arange(1000)
 HALF = 512  # blocks of this many seeds make two tasks for two processes
-NAMES = ["abs1_convergence", "abs1_normal", "relu1_convergence", "relu1_normal", "relu2_two_mse_sgd", "relu2_two_mse"]
-"""Each model with SGD and with Adam."""
+NAMES = ["abs1_convergence", "relu1_normal", "relu2_two_mse_sgd"]
+OTHERS = ["abs1_normal", "relu1_convergence", "relu2_two_mse"]
+"""Together each model with SGD and with Adam."""
 KINDS = ["all", "loss", "none", "every=7"]
 
 
@@ -65,7 +66,7 @@ def whole(run: jaxor.Run) -> Block:
     return concatenate(list(run.blocks()))
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[*NAMES, *(pytest.param(other, marks=pytest.mark.full) for other in OTHERS)])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -115,7 +116,7 @@ def test_in_chunks_of_other_lengths(one: str, monkeypatch: pytest.MonkeyPatch) -
     assert_equal_blocks(Worker(get_experiment(one), LANES).run(SEEDS, Recording("all")), computed(one))
 
 
-@pytest.mark.parametrize("one", ["relu1_elu", "relu2_two_bce"])
+@pytest.mark.parametrize("one", ["relu1_elu", pytest.param("relu2_two_bce", marks=pytest.mark.full)])
 def test_exponentials_in_any_place(one: str) -> None:
     """XLA computes exp by other instructions where a vectorised loop does not come out even; no lane may see that."""
     worker = Worker(get_experiment(one).replace(max_epochs=200), 48)

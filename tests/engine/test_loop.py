@@ -31,7 +31,7 @@ def optimizer(*numbers: Array) -> list[Array]:
     return [*(p - m / jnp.sqrt(m * m + 1) for p, m in zip(params, new, strict=True)), *new]
 
 
-@pytest.mark.parametrize("count", [2, 120, 180])
+@pytest.mark.parametrize("count", [2, 120, pytest.param(180, marks=pytest.mark.full)])
 def test_many_numbers(count: int) -> None:
     arguments = vectors(count)
     ours = jax.jit(lambda *a: lane_loop(optimizer, a))(*arguments)

@@ -190,7 +190,12 @@ def both(name: str, x64: bool) -> tuple[Run, Result]:
     return run, reference.simulate(spec, run.initial_params)
 
 
-@pytest.mark.parametrize("name", CASES)
+OFTEN = ("relu1_normal", "relu2_two_mse_sgd", "relu1, momentum and decay")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in OFTEN else [pytest.mark.full]) for name in CASES]
+)
 def test_float64_runs_are_those_of_the_reference(name: str, table_row: Row) -> None:
     run, theirs = both(name, x64=True)
     assert run.final_params.dtype == run.final_loss.dtype == np.float64
@@ -271,7 +276,7 @@ def swept(rate: float) -> tuple[Run, Result]:
     return run, reference.simulate(replace(spec, learning_rate=rate), start)
 
 
-RATES = [0.5, 2.0, 5.0]
+RATES = [0.5, pytest.param(2.0, marks=pytest.mark.full), 5.0]
 
 
 @pytest.mark.parametrize("rate", RATES)
