@@ -27,6 +27,7 @@ from jaxor.analysis.ranking import Outcome, Ranking, Recommendation, ThresholdEr
 from jaxor.analysis.solutions import solution_distance
 from jaxor.analysis.strategies import Strategy, Threshold, strategy, threshold_of
 from jaxor.analysis.subject import NotKnown, Subject
+from jaxor.engine.choice import NoAcceptableDraw
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval, Quantiles, Share, quantiles
 from jaxor.experiments.experiment import Experiment
@@ -190,6 +191,8 @@ def study(
     ------
     ValueError
         Impossible strategies or numbers.
+    NoAcceptableDraw
+        No run of a strategy found parameters to start with.
 
     Examples
     --------
@@ -207,8 +210,10 @@ def study(
     def simulated(one: Strategy, **changes: Any) -> Run:
         if watch:
             watch(one.name + " without patience" * bool(changes))
-        experiment = one.experiment.replace(**changes)
-        return simulate(experiment, seeds, traces="none", devices=devices)
+        run = simulate(one.experiment.replace(**changes), seeds, traces="none", devices=devices)
+        if (run.status == Status.UNSTARTED).all():
+            raise NoAcceptableDraw(f"the strategy {one.name}", int(run.draws.sum()), int(run.draws.max()))
+        return run
 
     first = simulated(strategies[0])
     arms = _arms(strategies, first, simulated)

@@ -12,7 +12,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 import jaxor
-from jaxor.engine.choice import NoAcceptableDraw
 from jaxor.engine.keys import INIT, run_key, stream
 from jaxor.engine.parameters import flat_order
 from jaxor.experiments.experiment import Experiment
