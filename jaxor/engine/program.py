@@ -109,14 +109,25 @@ class Program:
 
     # The programs
 
-    def scores(self, seeds: Array, draws: Array) -> tuple[Array, Array]:
-        """What a selection says of some draws (n,) of runs (n,), and how many draws of the innermost law each took."""
+    def scores(self, seeds: Array, draws: Array, places: Array) -> tuple[Array, Array]:
+        """What a selection says of some draws (n,) of runs (n,), and how many draws of the innermost law each took.
+
+        `places` says how many of them count; the others are looked at only as far as they fill a width of lanes.
+        """
         root = self.dynamics.experiment.root_seed
 
         def score(seed: Array, draw: Array) -> tuple[Array, Array]:
             return self.dynamics.score(run_key(root, seed), draw)
 
-        return self._in_slices(lambda part: self.layout.batch(score)(*part), (seeds, draws))
+        def some(number: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+            start = number * self.width
+            part = (lax.dynamic_slice_in_dim(array, start, self.width) for array in (seeds, draws))
+            new = self.layout.batch(score)(*part)
+            return jax.tree.map(lambda a, b: lax.dynamic_update_slice_in_dim(a, b, start, 0), found, new)
+
+        one = jax.eval_shape(score, seeds[0], draws[0])
+        nothing = jax.tree.map(lambda array: jnp.zeros(len(seeds), array.dtype), one)
+        return lax.fori_loop(0, -(-places // self.width), some, nothing)
 
     def together(self, seeds: Array, places: Array, first: First) -> Finished:
         """All runs, a width of seeds at a time; arguments as those of `begin`."""

@@ -217,11 +217,11 @@ class Worker:
         parts = []
         for start in range(0, len(seeds), at_once):
             padded = np.zeros((2, at_once), np.uint32)
-            some = slice(start, min(start + at_once, len(seeds)))
-            padded[0, : some.stop - start], padded[1, : some.stop - start] = seeds[some], draws[some]
-            arguments = padded[0], padded[1].astype(np.int32)
+            count = min(at_once, len(seeds) - start)
+            padded[0, :count], padded[1, :count] = seeds[start : start + count], draws[start : start + count]
+            arguments = padded[0], padded[1].astype(np.int32), np.int32(count)
             (scores,) = self._compile(arguments, scores=self.program.scores)
-            parts.append([np.asarray(array)[: some.stop - start] for array in scores(*arguments)])
+            parts.append([np.asarray(array)[:count] for array in scores(*arguments)])
         scored, made = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return scored, made
 

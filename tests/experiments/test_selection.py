@@ -114,8 +114,8 @@ def test_draws_of_a_selection_over_a_selection_are_those_of_the_innermost_law() 
     for seed, key in enumerate(keys_of(runs)):
         keys = jax.vmap(lambda number, key=key: jax.random.fold_in(key, number))(jnp.arange(outer))
         draws = draws_of("normal", keys, inner)
-        pre = reference.evaluate(reference.Spec(), draws.reshape(-1, 6)).pre.reshape(outer, inner, 4, 2)
-        first = (pre.max(axis=3) > 0).all(axis=2).argmax(axis=1)
+        pre = reference.evaluate(reference.Spec(), draws.reshape(-1, 6)).pre.reshape(outer, inner, 2, 4)
+        first = (pre.max(axis=2) > 0).all(axis=2).argmax(axis=1)
         alive = draws[np.arange(outer), first]
         taken = int((losses_of(alive) < threshold).argmax())
         assert run.draws[seed] == (first[: taken + 1] + 1).sum()

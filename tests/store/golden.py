@@ -53,7 +53,9 @@ def about(path: Path) -> dict[str, Any]:
 def plain(array: NDArray[Any]) -> Any:
     """Numbers as JSON holds them: every float32 is a float64, and that is written with all its digits; NaN is null."""
     array = np.asarray(array)
-    return np.where(array == array, array.astype(object), None).tolist() if array.dtype.kind == "f" else array.tolist()
+    numbers = array.astype(object)
+    numbers[array != array] = None
+    return numbers.tolist()
 
 
 def write(path: Path, table: dict[str, Any]) -> None:
