@@ -74,7 +74,7 @@ def test_the_seeds_can_end_before_the_rule_holds(call: Call):
 def test_an_unfinished_rule_asks_for_as_many_as_it_takes():
     nothing = Losses(None, 0)
     figures = PopulationSummary(
-        0, dict.fromkeys(Status, 0), Share.of(0, 0), None, None, nothing, nothing, Interval(0, 1),
+        0, dict.fromkeys(Status, 0), Share.of(0, 0), None, None, nothing, nothing, None, Interval(0, 1),
         Ending(RULE, 0.5, False), (),
     )  # fmt: skip
     text = info_text(figures, manifest((), kind="statistics", until=RULE), 0, 99, Path("run"))
@@ -99,7 +99,7 @@ def test_the_table_of_a_billion_runs_fits_into_80_columns():
     half = Share.of(total // 2, total)
     figures = PopulationSummary(
         total, dict.fromkeys(Status, total // 4), Share.of(total, total), epochs, epochs, Losses(losses, 0),
-        Losses(losses, 123_456), confidence_sequence(total, total), Ending(RULE, 0.04, True),
+        Losses(losses, 123_456), None, confidence_sequence(total, total), Ending(RULE, 0.04, True),
         (LossGroup(1.23e-10, 1.24e-10, total, half),) * 10,
     )  # fmt: skip
     assert max(map(len, summary_table(figures).splitlines())) <= 80
