@@ -84,8 +84,8 @@ REPORTED = {
 """Source: reports and manuscripts in alanoursland/tr_xor; where none gives it, its code at 5357290 run on a CPU."""
 
 EXPLAINED = {
-    "relu1_monitor": "reported with a table of epochs that its code cannot have given: run again from its own Kaiming draws "
-    "it has 150 of 150, median 228",
+    "relu1_monitor": "reported with a table of epochs that its code cannot have given: run again from its own draws it "
+    "has 150 of 150, median 228",
     "abs1_mse_pivot": "the original never trains: its optimizer holds the control's parameters",
     "relu1_mse_pivot": "reported for a jump at every step; its code, and jaxor, jump with probability .1",
 }
