@@ -298,7 +298,7 @@ def sweep_text(fits: Sequence[Fit]) -> str:
                 f"{len(fit.rows):,}",
                 f"{s.log_distance:.4g}", f"{s.log_shifted:.4g}", _maybe(s.log_to_minimum),
                 f"{s.within_runs:.4g}", _maybe(s.theory),
-                r2_text(r2["distance"]), r2_text(r2["log_shifted"]),
+                r2_text(r2.get("distance", math.nan)), r2_text(r2.get("log_shifted", math.nan)),
             )
         )  # fmt: skip
     note = (

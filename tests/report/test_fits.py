@@ -109,6 +109,13 @@ def test_a_sweep_says_only_what_differs(fit: Fit):
     assert [line.split()[0] for line in lines[1:3]] == ["0.1", "0.2"]
 
 
+def test_a_sweep_without_laws_leaves_their_scores_open(fit: Fit):
+    bare = replace(fit, models=())
+    head, *rows = sweep_text([bare, bare]).splitlines()[:3]
+    assert head.split()[-4:] == ["R2", "line", "R2", "law"]
+    assert all(row.split()[-2:] == ["-", "-"] for row in rows)
+
+
 class Tenths:
     """Forecasts ten epochs whatever it is given."""
 
