@@ -70,6 +70,7 @@ class Settings:
     random_state: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "faces", tuple(dict.fromkeys(self.faces)))  # a model is judged once
         unknown = [face for face in self.faces if face not in FACES]
         if unknown or not self.faces:
             raise ValueError(f"models must be some of {', '.join(FACES)}, got {', '.join(unknown) or 'none'}")

@@ -42,6 +42,10 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], sentence: str
         Settings(**settings)
 
 
+def test_a_face_named_twice_is_one():
+    assert Settings(faces=("law", "sound", "law")).faces == ("law", "sound")
+
+
 def test_fewer_runs_than_folds_are_refused():
     with pytest.raises(
         NoRows, match=r"10 folds need at least as many runs to learn from, .* got 8 of 10 runs with rows"
