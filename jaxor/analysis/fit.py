@@ -17,7 +17,8 @@ from jaxor.analysis.censoring import Censoring, censoring
 from jaxor.analysis.design import Column, Design
 from jaxor.analysis.exact import has_exact_minimum, nearest_minimum
 from jaxor.analysis.judge import Ablation, Judge, Judged, with_delta_aic
-from jaxor.analysis.judgement import Candidate, forecast, held_out, whole_runs
+from jaxor.analysis.judgement import Candidate, fitted, forecast, held_out, whole_runs
+from jaxor.analysis.laws import ShiftedLogLaw
 from jaxor.analysis.moments import moments
 from jaxor.analysis.paths import Regions, Speed, regions, speed
 from jaxor.analysis.rows import MAX_ROWS, NoRows, Reference, Rows, Which, rows_of
@@ -195,9 +196,10 @@ def fit_run(
         _each(judge.ablate, ablated, workers, watch),
     )
     judged = with_delta_aic(judged)
-    law = next((m for m in judged if m.candidate.name == "log_shifted"), judged[0])
+    law = Candidate("log_shifted", "law", ShiftedLogLaw(), ("L2",))  # whatever faces there are
     known = has_exact_minimum(experiment)
-    residual = rows.remaining - forecast(law.estimator, law.candidate, design, np.arange(len(rows)))
+    estimator, _ = fitted(law, design, judge.inside, settings.random_state)
+    residual = rows.remaining - forecast(estimator, law, design, np.arange(len(rows)))
     return Fit(
         run=run, settings=settings, rows=rows, columns=tuple(design.columns.values()), held_out=out,
         models=tuple(judged), verdicts=tuple(verdicts(judged, settings.random_state)), ablations=tuple(ablation),

@@ -11,6 +11,8 @@ import pytest
 from jaxor import Run, get_experiment, simulate
 from jaxor.analysis.candidates import FACES
 from jaxor.analysis.fit import Fit, Settings, fit_run
+from jaxor.analysis.judgement import Candidate
+from jaxor.analysis.laws import Line
 from jaxor.analysis.rows import NoRows
 
 LAWS = Settings(faces=("law",), folds=5)
@@ -112,6 +114,14 @@ def test_leaving_out_logarithms_costs_what_it_does():
     r2 = {ablation.name: ablation.r2 for ablation in laws().ablations}
     assert r2["without log"] < 0.8 < 0.9 < r2["all"]
     assert r2["only ln L2"] > 0.98 > 0.6 > r2["only L2"]
+
+
+def test_slow_regions_are_measured_by_the_law_whatever_models_there_are(monkeypatch: pytest.MonkeyPatch):
+    expected = laws().regions
+    monkeypatch.setattr(
+        "jaxor.analysis.fit.candidates", lambda *_, **__: [Candidate("distance", "law", Line(), ("L2",))]
+    )
+    assert expected is not None and fit_run(run(), LAWS).regions == expected
 
 
 def test_progress_counts_every_task():
