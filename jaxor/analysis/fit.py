@@ -178,7 +178,7 @@ def fit_run(
     )  # fmt: skip
     out = _check(rows, settings)
     exact = settings.reference == "exact"
-    found = moments(run, rows) if "causal" in settings.faces else {}
+    found = moments(run, rows) if {"sound", "causal"} & {*settings.faces} else {}
     experiment = run.manifest.experiment
     design = Design(rows, run.param_names, experiment, moments=found, exact=exact)
     models = candidates(

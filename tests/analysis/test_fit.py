@@ -10,6 +10,7 @@ import pytest
 
 from jaxor import Run, get_experiment, simulate
 from jaxor.analysis.candidates import FACES
+from jaxor.analysis.design import Design
 from jaxor.analysis.fit import Fit, Settings, fit_run
 from jaxor.analysis.judgement import Candidate
 from jaxor.analysis.laws import Line
@@ -122,6 +123,15 @@ def test_slow_regions_are_measured_by_the_law_whatever_models_there_are(monkeypa
         "jaxor.analysis.fit.candidates", lambda *_, **__: [Candidate("distance", "law", Line(), ("L2",))]
     )
     assert expected is not None and fit_run(run(), LAWS).regions == expected
+
+
+def test_memory_is_the_moments_also_without_causal_models(monkeypatch: pytest.MonkeyPatch):
+    def memory(design: Design, *_: Any, **__: Any) -> list[Candidate]:
+        assert design.family("moment")
+        return [Candidate("distance", "law", Line(), ("L2",))]
+
+    monkeypatch.setattr("jaxor.analysis.fit.candidates", memory)
+    assert fit_run(simulate("abs1_normal", 10), Settings(faces=("sound",), folds=2)).models
 
 
 def test_progress_counts_every_task():
