@@ -197,14 +197,15 @@ def fit_run(
     )
     judged = with_delta_aic(judged)
     law = Candidate("log_shifted", "law", ShiftedLogLaw(), ("L2",))  # whatever faces there are
-    known = has_exact_minimum(experiment)
+    known, found_slopes = has_exact_minimum(experiment), slopes(design, judge, experiment)
+    goal, short = (nearest_minimum(rows.state), 0.0) if known else (rows.reference, found_slopes.shift)
     estimator, _ = fitted(law, design, judge.inside, settings.random_state)
     residual = rows.remaining - forecast(estimator, law, design, np.arange(len(rows)))
     return Fit(
         run=run, settings=settings, rows=rows, columns=tuple(design.columns.values()), held_out=out,
         models=tuple(judged), verdicts=tuple(verdicts(judged, settings.random_state)), ablations=tuple(ablation),
-        importances=tuple(_importances(judged, design, out, settings)), slopes=slopes(design, judge, experiment),
-        speed=speed(rows, nearest_minimum(rows.state) if known else rows.reference, settings.random_state),
+        importances=tuple(_importances(judged, design, out, settings)), slopes=found_slopes,
+        speed=speed(rows, goal, settings.random_state, short=short),
         regions=regions(rows, residual, run.param_names, settings.random_state) if design.few else None,
         censoring=censoring(run), survival=_survival(run, design.few, settings),
     )  # fmt: skip

@@ -201,10 +201,18 @@ def _laws(fit: Fit) -> str:
 
 def _speed(speed: Speed) -> str:
     low, high = speed.interval
+    shifted = ""
+    if speed.shifted is not None and speed.shifted_interval is not None:
+        left, right = speed.shifted_interval
+        shifted = (
+            " Distances to the end lack what is left there, which lowers the exponent of a constant rate; with the "
+            f"shift of the logarithm above added it is {speed.shifted:.3f} ({left:.3f} to {right:.3f}). What the two "
+            "do not agree on is undecided."
+        )
     return _wrapped(
         f"Step length ~ distance^{speed.exponent:.3f} ({low:.3f} to {high:.3f}), where 0 is a constant speed and 1 a "
-        f"constant relative rate. Constant speed: {speed.constant_speed}. Constant rate: {speed.constant_rate}. In the "
-        f"median run the longest step is {speed.fastest:,.3g} times the shortest."
+        f"constant relative rate.{shifted} Constant speed: {speed.constant_speed}. Constant rate: "
+        f"{speed.constant_rate}. In the median run the longest step is {speed.fastest:,.3g} times the shortest."
     )
 
 
