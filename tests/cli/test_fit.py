@@ -188,6 +188,14 @@ def test_several_directories_are_rows_of_one_table(call: Call, runs: Path):
     assert [table["path"] for table in tables] == [*map(str, names)]
 
 
+@pytest.mark.parametrize(("name", "sentence"), [("cut", "none of the 20 runs converged"), ("losses", "--traces all")])
+def test_of_several_directories_the_one_that_cannot_be_fitted_is_named(
+    call: Call, runs: Path, name: str, sentence: str
+):
+    error = refused(call, 1, "fit", runs / name, runs / "fast", *LAWS)
+    assert f"{runs / name}: " in error and sentence in error
+
+
 def test_forecasts_are_written_as_they_are(call: Call, runs: Path):
     path = runs / "fitted"
     run = open_run(path)
