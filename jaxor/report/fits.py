@@ -14,6 +14,7 @@ from jaxor.analysis.censoring import Censoring, Median
 from jaxor.analysis.fit import Fit
 from jaxor.analysis.judge import Judged, Score
 from jaxor.analysis.paths import Regions, Speed
+from jaxor.analysis.sound import LANDMARKS
 from jaxor.analysis.survival import Coefficient, SurvivalModels
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval
@@ -111,6 +112,8 @@ def _models(models: Sequence[Judged]) -> str:
         "learned from. dAIC: Akaike's criterion less that of the best, on one row a run, for models whose numbers can "
         "be counted."
     )
+    if any(m.candidate.face == "sound" and m.candidate.name == "kernel_rbf" and m.rows > LANDMARKS for m in models):
+        notes += f" The sound kernel_rbf is approximated by Nystroem's method from {LANDMARKS:,} rows."
     failed = [f"{m.candidate.face}/{m.candidate.name} could not be fitted: {m.failure}" for m in models if m.failure]
     return "\n".join([*shown, "", *map(_wrapped, failed), _wrapped(notes)])
 

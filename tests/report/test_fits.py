@@ -92,6 +92,16 @@ def test_limits_are_said_where_there_are_any(fit: Fit):
     assert "costly models from 20,000 rows at most, in a fold 3,345" in words(fit_text(limited))
 
 
+def test_a_kernel_says_that_it_is_approximated(fit: Fit):
+    judged = fit.model("log_shifted")
+    kernel = replace(judged, candidate=replace(judged.candidate, name="kernel_rbf", face="sound"), rows=1000)
+    assert "kernel_rbf is approximated by Nystroem's method from 200 rows" in words(
+        fit_text(replace(fit, models=(kernel,)))
+    )
+    for exact in (judged, replace(kernel, rows=200)):
+        assert "Nystroem" not in fit_text(replace(fit, models=(exact,)))
+
+
 def test_verdicts_name_their_models(fit: Fit):
     text = words(fit_text(fit))
     assert "epochs are linear in distance, rather than in its logarithm" in text
