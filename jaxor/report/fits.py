@@ -154,9 +154,13 @@ def epochs_text(value: float) -> str:
 def _verdicts(fit: Fit) -> str:
     rows = [("", "MAE", "95 %", "")]
     for v in fit.verdicts:
-        ends = f"{v.interval.low:+.3g} to {v.interval.high:+.3g}"
-        rows += [(v.claim, f"{v.difference:+.3g}", ends, v.answer), (f"  {v.first} less {v.second}", "", "", "")]
-    note = "MAE: of the first model named less that of the second, by run folds, paired by run, in epochs."
+        ends = "-" if math.isnan(v.interval.low) else f"{v.interval.low:+.3g} to {v.interval.high:+.3g}"
+        difference = "-" if math.isnan(v.difference) else f"{v.difference:+.3g}"
+        rows += [(v.claim, difference, ends, v.answer), (f"  {v.first} less {v.second}", "", "", "")]
+    note = (
+        "MAE: of the first model named less that of the second, by run folds, paired by run, in epochs. With a large "
+        "shift log_shifted is a line, too, so that a line is not told apart from it where it holds."
+    )
     return f"{columns(rows, '<><<')}\n\n{_wrapped(note)}"
 
 

@@ -14,6 +14,7 @@ from jaxor.analysis.fit import Fit, Settings, fit_run
 from jaxor.analysis.judgement import Failed
 from jaxor.analysis.loaded import Saved
 from jaxor.analysis.predict import predict
+from jaxor.estimates import Interval
 from jaxor.report.fits import fit_text, sweep_text
 from jaxor.report.predictions import prediction_text
 from jaxor.store.run import Run
@@ -106,6 +107,8 @@ def test_verdicts_name_their_models(fit: Fit):
     text = words(fit_text(fit))
     assert "epochs are linear in distance, rather than in its logarithm" in text
     assert "law/distance less law/log_shifted" in text
+    unknown = replace(fit.verdicts[0], difference=np.nan, interval=Interval(np.nan, np.nan), answer="undecided")
+    assert "nan" not in fit_text(replace(fit, verdicts=(unknown,)))
 
 
 def test_a_sweep_says_only_what_differs(fit: Fit):
