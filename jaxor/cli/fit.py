@@ -59,11 +59,18 @@ def fit(
     Of several directories only the laws are compared, one row each, such as for a sweep of learning rates.
     """
     from jaxor.analysis.fit import Settings
+    from jaxor.analysis.rows import NoRows
     from jaxor.report.fits import fit_text, sweep_text
+    from jaxor.store.errors import TraceNotStored
 
     several = len(directories) > 1
     settings = Settings(faces=models or (("law",) if several else FACES), **options)
-    fits = [_fitted(path, settings, name, quiet or as_json, plots) for path in directories]
+    fits = []
+    for path in directories:
+        try:
+            fits.append(_fitted(path, settings, name, quiet or as_json, plots))
+        except (NoRows, TraceNotStored) as error:  # of one directory it is clear which
+            raise type(error)(f"{path}: {error}" if several else str(error)) from error
     if as_json:
         from jaxor.analysis.saved import to_dict
 
