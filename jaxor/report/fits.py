@@ -161,6 +161,11 @@ def _verdicts(fit: Fit) -> str:
         "MAE: of the first model named less that of the second, by run folds, paired by run, in epochs. With a large "
         "shift log_shifted is a line, too, so that a line is not told apart from it where it holds."
     )
+    if any(m.candidate.limit for m in fit.models):
+        note += (
+            f" Costly models learn from {fit.settings.fold_rows:,} rows in a fold, laws from all: the comparison leans "
+            "to the laws; held-out scores are of the models as they are kept."
+        )
     return f"{columns(rows, '<><<')}\n\n{_wrapped(note)}"
 
 

@@ -92,6 +92,7 @@ def test_directories_that_cannot_be_fitted(call: Call, runs: Path, name: str, co
         (["--level", "1"], 2, "level must be between 0 and 1"),
         (["--random-state", "-1"], 2, "between 0 and 2^32 - 1, got -1"),
         (["--name", "../a"], 2, "a name has letters, digits, '.', '_' and '-', at most 64, got '../a'"),
+        (["--name", "x.json"], 2, "must not end in .json, got 'x.json'"),
         (["--models", "laws"], 2, "'laws' is not one of 'law', 'published', 'sound', 'causal'"),
     ],
 )
