@@ -17,7 +17,8 @@ from jaxor.analysis.censoring import Censoring, censoring
 from jaxor.analysis.design import Column, Design
 from jaxor.analysis.exact import has_exact_minimum, nearest_minimum
 from jaxor.analysis.judge import Ablation, Judge, Judged, with_delta_aic
-from jaxor.analysis.judgement import Candidate, forecast, held_out, whole_runs
+from jaxor.analysis.judgement import Candidate, fitted, forecast, held_out, whole_runs
+from jaxor.analysis.laws import ShiftedLogLaw
 from jaxor.analysis.moments import moments
 from jaxor.analysis.paths import Regions, Speed, regions, speed
 from jaxor.analysis.rows import MAX_ROWS, NoRows, Reference, Rows, Which, rows_of
@@ -70,6 +71,7 @@ class Settings:
     random_state: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "faces", tuple(dict.fromkeys(self.faces)))  # a model is judged once
         unknown = [face for face in self.faces if face not in FACES]
         if unknown or not self.faces:
             raise ValueError(f"models must be some of {', '.join(FACES)}, got {', '.join(unknown) or 'none'}")
@@ -176,7 +178,7 @@ def fit_run(
     )  # fmt: skip
     out = _check(rows, settings)
     exact = settings.reference == "exact"
-    found = moments(run, rows) if "causal" in settings.faces else {}
+    found = moments(run, rows) if {"sound", "causal"} & {*settings.faces} else {}
     experiment = run.manifest.experiment
     design = Design(rows, run.param_names, experiment, moments=found, exact=exact)
     models = candidates(
@@ -194,14 +196,16 @@ def fit_run(
         _each(judge.ablate, ablated, workers, watch),
     )
     judged = with_delta_aic(judged)
-    law = next((m for m in judged if m.candidate.name == "log_shifted"), judged[0])
-    known = has_exact_minimum(experiment)
-    residual = rows.remaining - forecast(law.estimator, law.candidate, design, np.arange(len(rows)))
+    law = Candidate("log_shifted", "law", ShiftedLogLaw(), ("L2",))  # whatever faces there are
+    known, found_slopes = has_exact_minimum(experiment), slopes(design, judge, experiment)
+    goal, short = (nearest_minimum(rows.state), 0.0) if known else (rows.reference, found_slopes.shift)
+    estimator, _ = fitted(law, design, judge.inside, settings.random_state)
+    residual = rows.remaining - forecast(estimator, law, design, np.arange(len(rows)))
     return Fit(
         run=run, settings=settings, rows=rows, columns=tuple(design.columns.values()), held_out=out,
         models=tuple(judged), verdicts=tuple(verdicts(judged, settings.random_state)), ablations=tuple(ablation),
-        importances=tuple(_importances(judged, design, out, settings)), slopes=slopes(design, judge, experiment),
-        speed=speed(rows, nearest_minimum(rows.state) if known else rows.reference, settings.random_state),
+        importances=tuple(_importances(judged, design, out, settings)), slopes=found_slopes,
+        speed=speed(rows, goal, settings.random_state, short=short),
         regions=regions(rows, residual, run.param_names, settings.random_state) if design.few else None,
         censoring=censoring(run), survival=_survival(run, design.few, settings),
     )  # fmt: skip

@@ -28,6 +28,9 @@ from jaxor.estimates import Interval
 
 Numbers = NDArray[np.float64]
 
+CALIBRATING = 5
+"""One run in so many calibrates intervals, if there are no others to do so."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -162,7 +165,7 @@ class Judge:
         by_rows = out_of_fold(inner, design, self.inside[sample], cuts, state)
         predicted = out_of_fold(inner, design, self.inside, self.folds, state)
         errors = Errors(self.actual, predicted, self.groups)
-        conformal = Conformal.calibrate(predicted, self.actual, self.groups, self.level)
+        conformal = Conformal.calibrate(*self._unseen(candidate, inner, estimator, some, predicted), self.level)
         held, coverage = None, None
         if len(self.outside):
             guess = forecast(estimator, candidate, design, self.outside)
@@ -190,6 +193,23 @@ class Judge:
         if limit is None or (candidate.face == "sound" and candidate.name in CHEAP):
             return candidate
         return replace(candidate, limit=min(limit, self.fold_rows))
+
+    def _unseen(
+        self, candidate: Candidate, inner: Candidate, estimator: Any, some: NDArray[np.intp], predicted: Numbers
+    ) -> tuple[Numbers, Numbers, NDArray[Any]]:
+        """Forecasts of runs not learned from, with what came and the runs, to calibrate intervals of the kept model.
+
+        Those by folds will do only if folds learn from as many rows: models of fewer err more, and intervals would be
+        too wide. Otherwise the kept model is asked, about runs that its limit left out, or where these are few, one of
+        as many rows less a fifth of the runs.
+        """
+        if inner.limit == candidate.limit or inner.limit is None or inner.limit >= len(self.inside):
+            return predicted, self.actual, self.groups
+        left = np.flatnonzero(~np.isin(self.groups, self.design.rows.seed[some]))
+        if len(np.unique(self.groups[left])) < len(np.unique(self.groups)) / CALIBRATING:
+            train, left = next(iter(group_folds(self.groups, min(CALIBRATING, len(np.unique(self.groups))))))
+            estimator, _ = fitted(candidate, self.design, self.inside[train], self.random_state)
+        return forecast(estimator, candidate, self.design, self.inside[left]), self.actual[left], self.groups[left]
 
     def _aic(self, candidate: Candidate, estimator: Any) -> float | None:
         """Akaike's criterion n ln(mean squared error) + 2 k on one row a run; None if there is no k, or no error.

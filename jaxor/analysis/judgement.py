@@ -219,8 +219,10 @@ def fitted(candidate: Candidate, design: Design, index: Index, random_state: int
         needs = "groups" in _requests(estimator)
         try:
             estimator.fit(X, y, **({"groups": design.rows.seed[some]} if needs else {}))
-        except (ValueError, FloatingPointError, np.linalg.LinAlgError) as error:  # such as training that diverged
-            return Failed(str(error)), some
+        except (ValueError, FloatingPointError, np.linalg.LinAlgError, MemoryError) as error:
+            return Failed(
+                str(error) or type(error).__name__
+            ), some  # such as training that diverged, kernels of all rows
     return estimator, some
 
 

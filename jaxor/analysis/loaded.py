@@ -145,11 +145,17 @@ def _choose(models: list[Any], model: str | None, path: Path) -> Mapping[str, An
         )
     if model is None:
         causal = [entry for entry in known.values() if entry["causal"]] or [*known.values()]
-        return min(causal, key=lambda entry: (entry["failure"] is not None, entry["grouped"]["mae"] or 0.0))
+        return min(causal, key=_badness)
     found = [entry for full, entry in known.items() if model in (full, full.partition("/")[2])]
     if not found:
         raise ValueError(f"{path} keeps no model {model}; it keeps {', '.join(known)}")
     return found[0]
+
+
+def _badness(entry: Mapping[str, Any]) -> tuple[bool, float]:
+    """The error by folds between runs; models that gave no number for some row come after all that did."""
+    error = entry["grouped"]["mae"]
+    return entry["failure"] is not None, float("inf") if error is None else error
 
 
 def _estimator(entry: Mapping[str, Any], path: Path) -> Any:

@@ -38,6 +38,11 @@ class Prediction:
     high: Numbers
 
     @property
+    def runs(self) -> int:
+        """How many runs there are forecasts for."""
+        return len(np.unique(self.rows.seed))
+
+    @property
     def known(self) -> NDArray[np.bool_]:
         """Rows of runs that converged, whose forecasts can be compared with what came."""
         return np.isfinite(self.rows.remaining)

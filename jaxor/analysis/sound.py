@@ -23,7 +23,7 @@ Numbers = NDArray[np.float64]
 LANDMARKS = 200
 """Rows that stand for all in the kernel of many (Nystroem); with no more rows the kernel is exact."""
 
-_FAR = 8.0
+_FAR = 4.0
 """Standard deviations; what lies further out is moved there, or powers and exponentials of outliers would rule."""
 
 

@@ -41,7 +41,7 @@ FACES = ("law", "published", "sound", "causal")
 )
 @click.option("--full", is_flag=True, help="Let costly models learn from all rows; takes long.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Of the intervals of `jaxor predict`.")
-@click.option("--random-state", type=int, default=0, show_default=True, help="Of folds, draws and models.")
+@click.option("--random-state", type=int, default=0, show_default=True, help="Of held-out runs, resamples and models.")
 @click.option("--plots", is_flag=True, help="Draw plots beside the fit.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
@@ -59,11 +59,20 @@ def fit(
     Of several directories only the laws are compared, one row each, such as for a sweep of learning rates.
     """
     from jaxor.analysis.fit import Settings
+    from jaxor.analysis.rows import NoRows
     from jaxor.report.fits import fit_text, sweep_text
+    from jaxor.store.errors import TraceNotStored
 
     several = len(directories) > 1
+    if name.endswith(".json"):  # `jaxor predict --fit` takes such a one for a file
+        raise ValueError(f"the name of a fit must not end in .json, got {name!r:.80}; leave that out")
     settings = Settings(faces=models or (("law",) if several else FACES), **options)
-    fits = [_fitted(path, settings, name, quiet or as_json, plots) for path in directories]
+    fits = []
+    for path in directories:
+        try:
+            fits.append(_fitted(path, settings, name, quiet or as_json, plots))
+        except (NoRows, TraceNotStored) as error:  # of one directory it is clear which
+            raise type(error)(f"{path}: {error}" if several else str(error)) from error
     if as_json:
         from jaxor.analysis.saved import to_dict
 

@@ -47,13 +47,16 @@ def predict(directory: Path, fit: str, model: str | None, out: Path | None, as_j
     found = forecast(run, load(path, model))
     if out is not None:
         export_table(_table(found), out)
+    seen = path.parent.resolve() == derived(directory, "fits", "any").parent.resolve()
     if not as_json:
-        seen = path.parent.resolve() == derived(directory, "fits", "any").parent.resolve()
         click.echo(prediction_text(found, run.identity, seen=seen))
         return
     errors = found.errors
     table = {"path": str(directory), "fit": str(path), "model": f"{found.model.face}/{found.model.name}"}
     table |= {"causal": found.model.causal, "rows": len(found.rows), "level": found.model.conformal.level}
+    table |= {"runs": found.runs, "converged_runs": len(errors.runs) if errors else 0}
+    # Scores on runs that were learned from, or of a model of something else, are not what they look like.
+    table |= {"learned_from_these_runs": seen, "same_simulation": found.model.identity == run.identity}
     r2 = errors.r2() if errors else math.nan
     scores = {"r2": r2 if math.isfinite(r2) else None, "mae": errors and errors.mae(), "coverage": found.coverage}
     click.echo(json.dumps(table | scores, allow_nan=False))

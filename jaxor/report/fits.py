@@ -14,6 +14,7 @@ from jaxor.analysis.censoring import Censoring, Median
 from jaxor.analysis.fit import Fit
 from jaxor.analysis.judge import Judged, Score
 from jaxor.analysis.paths import Regions, Speed
+from jaxor.analysis.sound import LANDMARKS
 from jaxor.analysis.survival import Coefficient, SurvivalModels
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval
@@ -111,6 +112,8 @@ def _models(models: Sequence[Judged]) -> str:
         "learned from. dAIC: Akaike's criterion less that of the best, on one row a run, for models whose numbers can "
         "be counted."
     )
+    if any(m.candidate.face == "sound" and m.candidate.name == "kernel_rbf" and m.rows > LANDMARKS for m in models):
+        notes += f" The sound kernel_rbf is approximated by Nystroem's method from {LANDMARKS:,} rows."
     failed = [f"{m.candidate.face}/{m.candidate.name} could not be fitted: {m.failure}" for m in models if m.failure]
     return "\n".join([*shown, "", *map(_wrapped, failed), _wrapped(notes)])
 
@@ -151,9 +154,18 @@ def epochs_text(value: float) -> str:
 def _verdicts(fit: Fit) -> str:
     rows = [("", "MAE", "95 %", "")]
     for v in fit.verdicts:
-        ends = f"{v.interval.low:+.3g} to {v.interval.high:+.3g}"
-        rows += [(v.claim, f"{v.difference:+.3g}", ends, v.answer), (f"  {v.first} less {v.second}", "", "", "")]
-    note = "MAE: of the first model named less that of the second, by run folds, paired by run, in epochs."
+        ends = "-" if math.isnan(v.interval.low) else f"{v.interval.low:+.3g} to {v.interval.high:+.3g}"
+        difference = "-" if math.isnan(v.difference) else f"{v.difference:+.3g}"
+        rows += [(v.claim, difference, ends, v.answer), (f"  {v.first} less {v.second}", "", "", "")]
+    note = (
+        "MAE: of the first model named less that of the second, by run folds, paired by run, in epochs. With a large "
+        "shift log_shifted is a line, too, so that a line is not told apart from it where it holds."
+    )
+    if any(m.candidate.limit for m in fit.models):
+        note += (
+            f" Costly models learn from {fit.settings.fold_rows:,} rows in a fold, laws from all: the comparison leans "
+            "to the laws; held-out scores are of the models as they are kept."
+        )
     return f"{columns(rows, '<><<')}\n\n{_wrapped(note)}"
 
 
@@ -201,10 +213,18 @@ def _laws(fit: Fit) -> str:
 
 def _speed(speed: Speed) -> str:
     low, high = speed.interval
+    shifted = ""
+    if speed.shifted is not None and speed.shifted_interval is not None:
+        left, right = speed.shifted_interval
+        shifted = (
+            " Distances to the end lack what is left there, which lowers the exponent of a constant rate; with the "
+            f"shift of the logarithm above added it is {speed.shifted:.3f} ({left:.3f} to {right:.3f}). What the two "
+            "do not agree on is undecided."
+        )
     return _wrapped(
         f"Step length ~ distance^{speed.exponent:.3f} ({low:.3f} to {high:.3f}), where 0 is a constant speed and 1 a "
-        f"constant relative rate. Constant speed: {speed.constant_speed}. Constant rate: {speed.constant_rate}. In the "
-        f"median run the longest step is {speed.fastest:,.3g} times the shortest."
+        f"constant relative rate.{shifted} Constant speed: {speed.constant_speed}. Constant rate: "
+        f"{speed.constant_rate}. In the median run the longest step is {speed.fastest:,.3g} times the shortest."
     )
 
 
@@ -297,7 +317,7 @@ def sweep_text(fits: Sequence[Fit]) -> str:
                 f"{len(fit.rows):,}",
                 f"{s.log_distance:.4g}", f"{s.log_shifted:.4g}", _maybe(s.log_to_minimum),
                 f"{s.within_runs:.4g}", _maybe(s.theory),
-                r2_text(r2["distance"]), r2_text(r2["log_shifted"]),
+                r2_text(r2.get("distance", math.nan)), r2_text(r2.get("log_shifted", math.nan)),
             )
         )  # fmt: skip
     note = (

@@ -17,8 +17,15 @@ def prediction_text(prediction: Prediction, identity: str, *, seen: bool = False
     sees = "what is known while a run is under way" if model.causal else "the final parameters"
     info = [
         ("model", f"{model.face}/{model.name}, which looks at {sees}"),
-        ("rows", f"{len(rows):,} of {count(len(np.unique(rows.seed)), 'run')}"),
+        ("rows", f"{len(rows):,} of {count(prediction.runs, 'run')}"),
     ]
+    open_ended = len(np.unique(rows.seed[~prediction.known]))
+    if open_ended:
+        note = (
+            f"{count(open_ended, 'run')} did not converge; forecasts and intervals are of when a run converges if it "
+            "does, not of whether it does"
+        )
+        info.append(("presumed", note))
     if model.identity != identity:
         info.append(("note", "the model was learned from another simulation than this one"))
     errors = prediction.errors

@@ -10,7 +10,10 @@ import pytest
 
 from jaxor import Run, get_experiment, simulate
 from jaxor.analysis.candidates import FACES
+from jaxor.analysis.design import Design
 from jaxor.analysis.fit import Fit, Settings, fit_run
+from jaxor.analysis.judgement import Candidate
+from jaxor.analysis.laws import Line
 from jaxor.analysis.rows import NoRows
 
 LAWS = Settings(faces=("law",), folds=5)
@@ -40,6 +43,10 @@ def laws() -> Fit:
 def test_impossible_settings_are_refused(settings: dict[str, Any], sentence: str):
     with pytest.raises(ValueError, match=sentence):
         Settings(**settings)
+
+
+def test_a_face_named_twice_is_one():
+    assert Settings(faces=("law", "sound", "law")).faces == ("law", "sound")
 
 
 def test_fewer_runs_than_folds_are_refused():
@@ -78,7 +85,9 @@ def test_the_laws_of_abs1_are_recovered():
     assert laws().slopes.log_to_minimum == pytest.approx(4.4814, rel=2e-3)
     assert laws().slopes.log_shifted == pytest.approx(4.4814, rel=5e-3)
     assert laws().slopes.log_distance == pytest.approx(4.02, abs=0.05)  # too short by what is left at the end
-    assert [(v.first, v.second, v.answer) for v in laws().verdicts] == [("law/distance", "law/log_shifted", "no")]
+    assert [(v.first, v.second, v.answer) for v in laws().verdicts] == [
+        ("law/distance", "law/log_shifted", "no"), ("law/distance", "law/log_distance", "no"),
+    ]  # fmt: skip
     found = laws().speed
     assert found is not None and found.constant_speed == "no"
 
@@ -108,6 +117,23 @@ def test_leaving_out_logarithms_costs_what_it_does():
     r2 = {ablation.name: ablation.r2 for ablation in laws().ablations}
     assert r2["without log"] < 0.8 < 0.9 < r2["all"]
     assert r2["only ln L2"] > 0.98 > 0.6 > r2["only L2"]
+
+
+def test_slow_regions_are_measured_by_the_law_whatever_models_there_are(monkeypatch: pytest.MonkeyPatch):
+    expected = laws().regions
+    monkeypatch.setattr(
+        "jaxor.analysis.fit.candidates", lambda *_, **__: [Candidate("distance", "law", Line(), ("L2",))]
+    )
+    assert expected is not None and fit_run(run(), LAWS).regions == expected
+
+
+def test_memory_is_the_moments_also_without_causal_models(monkeypatch: pytest.MonkeyPatch):
+    def memory(design: Design, *_: Any, **__: Any) -> list[Candidate]:
+        assert design.family("moment")
+        return [Candidate("distance", "law", Line(), ("L2",))]
+
+    monkeypatch.setattr("jaxor.analysis.fit.candidates", memory)
+    assert fit_run(simulate("abs1_normal", 10), Settings(faces=("sound",), folds=2)).models
 
 
 def test_progress_counts_every_task():

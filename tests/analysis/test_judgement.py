@@ -294,3 +294,17 @@ def test_forecasts_without_a_finite_square_are_none():
     candidate = Candidate("exploding", "sound", Exploding(), ("state(weight[1])",))
     found = forecast(Exploding(), candidate, some, np.arange(6))
     np.testing.assert_array_equal(found, [np.nan] * 5 + [5.0])
+
+
+class Enormous(RegressorMixin, BaseEstimator):
+    """Takes more memory than there is, as a kernel of hundreds of thousands of rows does."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        raise MemoryError
+
+
+def test_a_model_without_enough_memory_does_not_end_the_others():
+    groups = groups_of([3, 3])
+    rows = design(np.arange(12.0).reshape(6, 2), np.arange(6.0), groups)
+    estimator, _ = fitted(Candidate("big", "published", Enormous(), ("L2",)), rows, np.arange(6))
+    assert estimator.reason == "MemoryError" and np.isnan(estimator.predict(np.ones((2, 1)))).all()

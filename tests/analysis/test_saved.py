@@ -115,6 +115,15 @@ def test_the_default_is_the_best_causal_model(fit: Fit, path: Path):
     assert (found.face, found.name) == (best.candidate.face, best.candidate.name)
 
 
+def test_a_model_whose_error_is_not_known_is_not_the_best(path: Path):
+    table = json.loads(path.read_bytes())
+    for entry in table["models"]:
+        if entry["causal"] and entry["name"] != "loss_slope":
+            entry["grouped"]["mae"] = None
+    path.write_text(json.dumps(table))
+    assert load(path).name == "loss_slope"
+
+
 def test_only_models_that_are_no_numbers_have_files(fit: Fit, path: Path):
     files = {file.name for file in path.parent.iterdir()} - {path.name}
     assert {f"default-{name.replace('/', '-')}.skops" for name in IN_FILES} <= files

@@ -92,6 +92,7 @@ def test_directories_that_cannot_be_fitted(call: Call, runs: Path, name: str, co
         (["--level", "1"], 2, "level must be between 0 and 1"),
         (["--random-state", "-1"], 2, "between 0 and 2^32 - 1, got -1"),
         (["--name", "../a"], 2, "a name has letters, digits, '.', '_' and '-', at most 64, got '../a'"),
+        (["--name", "x.json"], 2, "must not end in .json, got 'x.json'"),
         (["--models", "laws"], 2, "'laws' is not one of 'law', 'published', 'sound', 'causal'"),
     ],
 )
@@ -188,6 +189,14 @@ def test_several_directories_are_rows_of_one_table(call: Call, runs: Path):
     assert [table["path"] for table in tables] == [*map(str, names)]
 
 
+@pytest.mark.parametrize(("name", "sentence"), [("cut", "none of the 20 runs converged"), ("losses", "--traces all")])
+def test_of_several_directories_the_one_that_cannot_be_fitted_is_named(
+    call: Call, runs: Path, name: str, sentence: str
+):
+    error = refused(call, 1, "fit", runs / name, runs / "fast", *LAWS)
+    assert f"{runs / name}: " in error and sentence in error
+
+
 def test_forecasts_are_written_as_they_are(call: Call, runs: Path):
     path = runs / "fitted"
     run = open_run(path)
@@ -218,7 +227,8 @@ def test_the_figures_of_a_forecast_are_printed(call: Call, runs: Path):
     assert found.errors is not None
     assert table == {
         "path": str(path), "fit": str(path / FIT), "model": "law/log_shifted", "causal": False, "rows": len(found.rows),
-        "level": 0.9, "r2": found.errors.r2(), "mae": found.errors.mae(), "coverage": found.coverage,
+        "level": 0.9, "runs": 40, "converged_runs": 40, "learned_from_these_runs": True, "same_simulation": True,
+        "r2": found.errors.r2(), "mae": found.errors.mae(), "coverage": found.coverage,
     }  # fmt: skip
     text = call("predict", path, "--model", "log_shifted").stdout
     assert "looks at the final parameters" in text and "also those that the model learned from" in " ".join(
@@ -233,4 +243,13 @@ def test_a_score_that_is_not_known_is_null_in_json(call: Call, runs: Path):
 
     for name in ("alike", "cut"):
         text = call("predict", runs / name, "--fit", runs / "fitted" / FIT, "--json").stdout
-        assert json.loads(text, parse_constant=strict)["r2"] is None
+        table = json.loads(text, parse_constant=strict)
+        assert table["r2"] is None and not table["learned_from_these_runs"] and not table["same_simulation"]
+        assert (table["runs"], table["converged_runs"]) == (20, 20 if name == "alike" else 0)
+
+
+def test_forecasts_say_how_many_runs_never_come_to_what_is_forecast(call: Call, runs: Path):
+    options = ["--fit", runs / "fitted" / FIT, "--model", "loss_slope"]
+    text = " ".join(call("predict", runs / "cut", *options).stdout.split())
+    assert "20 runs did not converge; forecasts and intervals are of when a run converges if it does" in text
+    assert "did not converge" not in call("predict", runs / "fast", *options).stdout

@@ -14,6 +14,7 @@ from jaxor.analysis.fit import Fit, Settings, fit_run
 from jaxor.analysis.judgement import Failed
 from jaxor.analysis.loaded import Saved
 from jaxor.analysis.predict import predict
+from jaxor.estimates import Interval
 from jaxor.report.fits import fit_text, sweep_text
 from jaxor.report.predictions import prediction_text
 from jaxor.store.run import Run
@@ -92,10 +93,22 @@ def test_limits_are_said_where_there_are_any(fit: Fit):
     assert "costly models from 20,000 rows at most, in a fold 3,345" in words(fit_text(limited))
 
 
+def test_a_kernel_says_that_it_is_approximated(fit: Fit):
+    judged = fit.model("log_shifted")
+    kernel = replace(judged, candidate=replace(judged.candidate, name="kernel_rbf", face="sound"), rows=1000)
+    assert "kernel_rbf is approximated by Nystroem's method from 200 rows" in words(
+        fit_text(replace(fit, models=(kernel,)))
+    )
+    for exact in (judged, replace(kernel, rows=200)):
+        assert "Nystroem" not in fit_text(replace(fit, models=(exact,)))
+
+
 def test_verdicts_name_their_models(fit: Fit):
     text = words(fit_text(fit))
     assert "epochs are linear in distance, rather than in its logarithm" in text
     assert "law/distance less law/log_shifted" in text
+    unknown = replace(fit.verdicts[0], difference=np.nan, interval=Interval(np.nan, np.nan), answer="undecided")
+    assert "nan" not in fit_text(replace(fit, verdicts=(unknown,)))
 
 
 def test_a_sweep_says_only_what_differs(fit: Fit):
@@ -107,6 +120,13 @@ def test_a_sweep_says_only_what_differs(fit: Fit):
     lines = sweep_text([fit, fit_run(run, fit.settings)]).splitlines()
     assert lines[0].split()[:2] == ["optimizer.learning_rate", "runs"]
     assert [line.split()[0] for line in lines[1:3]] == ["0.1", "0.2"]
+
+
+def test_a_sweep_without_laws_leaves_their_scores_open(fit: Fit):
+    bare = replace(fit, models=())
+    head, *rows = sweep_text([bare, bare]).splitlines()[:3]
+    assert head.split()[-4:] == ["R2", "line", "R2", "law"]
+    assert all(row.split()[-2:] == ["-", "-"] for row in rows)
 
 
 class Tenths:
