@@ -222,6 +222,31 @@ def populations(content: dict[str, Any]) -> Figure:
     return figure
 
 
+def sampling(content: dict[str, Any]) -> Figure:
+    """Success of the best of k draws, and what a success costs, for both nets of the loss-sampling results."""
+    figure = Figure((7.5, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    words = {"relu1_normal": "one layer, Adam", "relu2_two_mse_sgd": "two layers, gradient descent"}
+    for (name, outcomes), (marker, colour) in zip(content["best_of"].items(), PLACES, strict=False):
+        k = [int(number) for number in outcomes]
+        success, interval, steps, _, draws = zip(*outcomes.values(), strict=True)
+        low, high = zip(*interval, strict=True)
+        left.fill_between(k, low, high, color=colour, alpha=0.2, lw=0)
+        left.plot(k, success, marker, ls="-", color=colour, label=words[name])
+        for cost, dashes in zip((1, 10, 100), ("-", "--", ":"), strict=True):
+            spent = [(d * cost + s) / p for d, s, p in zip(draws, steps, success, strict=True)]
+            right.plot(k, spent, color=colour, ls=dashes, label=f"{name[:5]}, {cost}")
+            cheapest = spent.index(min(spent))
+            right.plot(k[cheapest], spent[cheapest], marker, color=colour)
+    left.set(title="success", xscale="log", xlabel="best of k draws", ylim=(0, 1.02))
+    left.yaxis.set_major_formatter(PercentFormatter(1))
+    left.legend(loc=(0.28, 0.64))
+    right.set(title="steps for a success", xscale="log", yscale="log")
+    right.set_xlabel("best of k draws")
+    right.legend(fontsize=7, ncols=2, title="steps that a draw costs", title_fontsize=7)
+    return figure
+
+
 FIGURES: dict[str, Callable[[dict[str, Any]], Figure]] = {
     "throughput": throughput,
     "scaling": scaling,
@@ -229,4 +254,5 @@ FIGURES: dict[str, Callable[[dict[str, Any]], Figure]] = {
     "storage": storage,
     "startup": startup,
     "populations": populations,
+    "sampling": sampling,
 }

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from bench.options import parser
-from bench.report import machine, write
+from bench.report import machine, publish
 from jaxor import Run, get_experiment, simulate
 from jaxor.analysis.diagnostics import dead_points, hidden_layer
 from jaxor.analysis.mechanism import exceptions, states
@@ -86,7 +86,7 @@ def main() -> None:
         "first_batch": _first_batch(512 // part), "best_of": _best_of(10**6 // part),
     }  # fmt: skip
     print(f"\n{time.perf_counter() - started:,.0f} s in all")
-    write("sampling", found | {"seconds": time.perf_counter() - started})
+    publish("sampling", found | {"seconds": time.perf_counter() - started})
 
 
 def _rows(seeds: int) -> list[dict[str, Any]]:
