@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 def predict(directory: Path, fit: str, model: str | None, out: Path | None, as_json: bool) -> None:
-    """Forecast the epochs that runs still have to go, with intervals."""
+    """Forecast the epochs still to go, with intervals."""
     from jaxor.analysis.loaded import load
     from jaxor.analysis.predict import predict as forecast
     from jaxor.report.predictions import prediction_text

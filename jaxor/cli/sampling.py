@@ -42,7 +42,7 @@ def sampling(
     experiment: str, strategies: Sequence[str], seeds: int, draws: int, settings: Sequence[tuple[str, Any]],
     devices: int | None, out: Path | None, plots: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure what choosing initial parameters by their loss does to success, speed and cost.
+    """Measure what choosing where to start changes.
 
     EXPERIMENT is a name that `jaxor experiments` lists or your own file. It is the control; strategies change its
     initializer.
