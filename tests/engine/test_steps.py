@@ -22,7 +22,7 @@ from tests import reference
 from tests.conftest import Row
 from tests.reference import EXPERIMENTS, Result, Spec
 
-CONVERGED, STALLED, EPOCH_CAP, DIVERGED = Status
+CONVERGED, STALLED, EPOCH_CAP, DIVERGED, _ = Status
 
 # Stop rules on losses as one likes: the parameters of a seed are a table of its losses and the place in it. Every step
 # moves the place on by one, so the losses before the steps are the table from its beginning.
