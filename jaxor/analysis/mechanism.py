@@ -39,16 +39,23 @@ def by_state(state: ArrayLike, success: ArrayLike) -> tuple[Group, ...]:
 
 
 class Step(NamedTuple):
-    """Runs between two initial losses: success with its interval, and the share with a dead point of class 1."""
+    """Runs between two initial losses: success, share with a dead class-1 point, mean distance to a solution or None."""
 
     low: float
     high: float
     runs: int
     success: Share
     dead: float | None
+    distance: float | None
 
 
-def by_loss(loss: ArrayLike, success: ArrayLike, state: ArrayLike | None = None, steps: int = 20) -> tuple[Step, ...]:
+def by_loss(
+    loss: ArrayLike,
+    success: ArrayLike,
+    state: ArrayLike | None = None,
+    distance: ArrayLike | None = None,
+    steps: int = 20,
+) -> tuple[Step, ...]:
     """Success by initial loss, in groups of about equally many runs.
 
     Parameters
@@ -57,6 +64,8 @@ def by_loss(loss: ArrayLike, success: ArrayLike, state: ArrayLike | None = None,
         Losses that are not finite are left out.
     state : (n,) array_like of int, optional
         See `states`.
+    distance : (n,) array_like, optional
+        To the nearest solution.
     steps : int
 
     Examples
@@ -72,7 +81,8 @@ def by_loss(loss: ArrayLike, success: ArrayLike, state: ArrayLike | None = None,
         if len(part):
             dead = None if state is None else float(np.mean(np.asarray(state)[part] == 2))
             share = Share.of(int(success[part].sum()), len(part))
-            found.append(Step(float(loss[part[0]]), float(loss[part[-1]]), len(part), share, dead))
+            far = None if distance is None else float(np.mean(np.asarray(distance)[part]))
+            found.append(Step(float(loss[part[0]]), float(loss[part[-1]]), len(part), share, dead, far))
     return tuple(found)
 
 

@@ -80,7 +80,8 @@ class Arm:
         Mean draws of first parameters.
     speedup : Ratio or None
         Median epochs of the control's successes divided by those here.
-    initial_loss : Quantiles or None
+    initial_loss, final_loss : Quantiles or None
+        Over all runs that started, final ones that are not finite left out.
     states : tuple of Group or None
         By what was dead at the start.
     gain : Gain or None
@@ -99,6 +100,7 @@ class Arm:
     draws: float
     speedup: Ratio | None
     initial_loss: Quantiles | None
+    final_loss: Quantiles | None
     states: tuple[Group, ...] | None
     gain: Gain | None
 
@@ -106,6 +108,11 @@ class Arm:
         """Steps that a success costs if a draw costs as much as `draw` steps."""
         share = self.success.share
         return (self.draws * draw + self.steps) / share if share else float("inf")
+
+    @property
+    def draws_of_a_success(self) -> float:
+        """All draws, which are forward passes, for each success."""
+        return self.draws / self.success.share if self.success.share else float("inf")
 
 
 @dataclass(frozen=True)
@@ -238,7 +245,9 @@ def study(
         below=tuple((share, ranking.below(share)) for share in shares),
         recommendations=tuple(recommend(ranking, COSTS, ks, shares)),
         threshold_errors=tuple(threshold_error(ranking, n, part) for n in SAMPLES for part in PARTS),
-        by_loss=by_loss(first.initial_loss[started], success[started], known),
+        by_loss=by_loss(
+            first.initial_loss[started], success[started], known, None if distance is None else distance[started]
+        ),
         exceptions=None if known is None else exceptions(known, success[started]),
         distance=None if distance is None else rank_correlation(first.initial_loss, distance),
         failures=failures(Subject(first)),
@@ -281,6 +290,7 @@ def _arm(one: Strategy, run: Run, control: tuple[Arm, Run] | None) -> Arm:
         draws=float(run.draws.mean()),
         speedup=speedup,
         initial_loss=quantiles(run.initial_loss[started]),
+        final_loss=quantiles(run.final_loss[np.isfinite(run.final_loss)]),
         states=groups,
         gain=apart,
     )

@@ -34,7 +34,8 @@ def study_text(study: Study) -> str:
             "loss threshold does, so epochs above compare different reasons to stop. Below it is off."
         )
         parts.append(_title("The same without patience", f"{_wrapped(words)}\n\n{_arms(study.arms_without_patience)}"))
-    parts.append(_title("Steps that a success costs", _costs(study)))
+    parts.append(_title("Losses before the first step and after the last, over all runs", _losses(study.arms)))
+    parts.append(_title("What a success costs", _costs(study)))
     parts.append(_title("Choosing among k draws, or below a share of the law", _curves(study)))
     parts.append(_title("Thresholds from a sample", _errors(study)))
     parts.append(_title("Success by initial loss, control", _by_loss(study)))
@@ -143,14 +144,29 @@ def _ratio(ratio: Ratio | None) -> tuple[str, str]:
 
 def _costs(study: Study) -> str:
     costs = [one.draw_cost for one in study.recommendations]
-    rows = [("a draw costs, in steps", *(f"{cost:.3g}" for cost in costs))]
-    rows += [(arm.name, *(_number(arm.cost(cost)) for cost in costs)) for arm in study.arms]
-    rows.append(("best k (of those below)", *(f"{one.k:,}" for one in study.recommendations)))
-    rows.append(("  costs", *(_number(one.best_of) for one in study.recommendations)))
-    rows.append(("best share of the law", *(f"{100 * one.share:g} %" for one in study.recommendations)))
-    rows.append(("  costs", *(_number(one.below) for one in study.recommendations)))
-    words = "All steps of all runs, failures included, and all draws, divided by the successes. 1/3: a forward pass."
-    return f"{columns(rows, '<' + '>' * len(costs))}\n\n{_wrapped(words)}"
+    rows = [("a draw costs, in steps", "draws", *(f"{cost:.3g}" for cost in costs))]
+    rows += [
+        (arm.name, _number(arm.draws_of_a_success), *(_number(arm.cost(cost)) for cost in costs)) for arm in study.arms
+    ]
+    rows.append(("best k (of those below)", "", *(f"{one.k:,}" for one in study.recommendations)))
+    rows.append(("  costs", "", *(_number(one.best_of) for one in study.recommendations)))
+    rows.append(("best share of the law", "", *(f"{100 * one.share:g} %" for one in study.recommendations)))
+    rows.append(("  costs", "", *(_number(one.below) for one in study.recommendations)))
+    words = (
+        "All draws (forward passes), and all steps of all runs, failures included, with the draws at what they cost, "
+        "divided by the successes. 1/3: a draw costs a forward pass."
+    )
+    return f"{columns(rows, '<>' + '>' * len(costs))}\n\n{_wrapped(words)}"
+
+
+def _losses(arms: Sequence[Arm]) -> str:
+    rows: list[tuple[str, ...]] = [("", "initial", "25 %", "median", "75 %", "final", "25 %", "median", "75 %", "max")]
+    for arm in arms:
+        first, last = arm.initial_loss, arm.final_loss
+        before = ("",) * 4 if first is None else ("", *(f"{q:.4f}" for q in (first.q25, first.q50, first.q75)))
+        after = ("",) * 5 if last is None else ("", *(f"{q:.3g}" for q in (last.q25, last.q50, last.q75, last.max)))
+        rows.append((arm.name, *before, *after))
+    return columns(rows, "<>>>>>>>>>")
 
 
 def _number(value: float) -> str:
@@ -196,21 +212,16 @@ def _errors(study: Study) -> str:
 
 
 def _by_loss(study: Study) -> str:
-    dead = study.by_loss[0].dead is not None if study.by_loss else False
-    rows = [("initial loss", "", "runs", "success", "95 %", *(["class 1 dead"] if dead else []))]
+    known = study.by_loss[0] if study.by_loss else None
+    dead, far = known is not None and known.dead is not None, known is not None and known.distance is not None
+    rows = [("initial loss", "", "runs", "success", "95 %", *["class 1 dead"] * dead, *["to a solution"] * far)]
     for step in study.by_loss:
         share = [] if step.dead is None else [percent(step.dead, step.runs)]
-        rows.append(
-            (
-                f"{step.low:.4f}",
-                f"to {step.high:.4f}",
-                f"{step.runs:,}",
-                _share(step.success),
-                _span(step.success),
-                *share,
-            )
-        )
-    return columns(rows, ">>>>>" + ">" * dead)
+        mean = [] if step.distance is None else [f"{step.distance:.3f}"]
+        ends = f"{step.low:.4f}", f"to {step.high:.4f}"
+        rows.append((*ends, f"{step.runs:,}", _share(step.success), _span(step.success), *share, *mean))
+    text = columns(rows, ">>>>>" + ">" * (dead + far))
+    return text + far * "\n\nTo a solution: mean distance of initial parameters to the nearest exact one."
 
 
 def _mechanism(study: Study) -> str:

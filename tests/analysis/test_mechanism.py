@@ -45,10 +45,15 @@ def test_a_gain_by_other_groups_alone_is_avoided_and_one_within_groups_remains()
 
 def test_steps_of_success_hold_all_runs_in_order():
     loss = np.random.default_rng(0).random(103)
-    steps = by_loss(np.append(loss, np.nan), np.append(loss < 0.5, True), np.zeros(104, int), 10)
+    steps = by_loss(np.append(loss, np.nan), np.append(loss < 0.5, True), np.zeros(104, int), steps=10)
     assert sum(step.runs for step in steps) == 103
     assert all(one.high <= two.low for one, two in zip(steps, steps[1:], strict=False))
     assert steps[0].success.share == 1 and steps[-1].success.share == 0 and steps[0].dead == 0
+
+
+def test_steps_have_the_mean_distance_of_their_runs():
+    steps = by_loss([4, 1, 3, 2], [0, 1, 0, 1], distance=[8.0, 2.0, 6.0, 4.0], steps=2)
+    assert [step.distance for step in steps] == [3, 7] and steps[0].dead is None
 
 
 def test_exceptions_are_counted_on_both_sides():
