@@ -39,7 +39,7 @@ def by_state(state: ArrayLike, success: ArrayLike) -> tuple[Group, ...]:
 
 
 class Step(NamedTuple):
-    """Runs between two initial losses: success, share with a dead class-1 point, mean distance to a solution or None."""
+    """Runs between two initial losses: success, share with a dead class-1 point, mean distance to a solution."""
 
     low: float
     high: float
