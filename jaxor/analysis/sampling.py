@@ -322,8 +322,9 @@ def _resampled_medians(sample: NDArray[Any], rng: np.random.Generator) -> NDArra
 
 def _law(control: Experiment, run: Run, draws: int, devices: int | None) -> InitialLaw:
     start = simulate(control.replace(max_epochs=0), draws, traces="none", parameters="none", devices=devices)
-    levels, counts = np.unique(start.final_accuracy, return_counts=True)
-    shares = [Share.of(int(count), len(start)) for count in counts]
+    accuracy = start.final_accuracy[start.status != Status.UNSTARTED]
+    levels, counts = np.unique(accuracy, return_counts=True)
+    shares = [Share.of(int(count), len(accuracy)) for count in counts]
     return InitialLaw(
         losses=quantiles(start.initial_loss[np.isfinite(start.initial_loss)]),
         percentiles=tuple(threshold_of(start.initial_loss, percent) for percent in (1, 5, 10, 25, 50, 75)),

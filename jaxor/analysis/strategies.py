@@ -155,10 +155,15 @@ def initial_losses(experiment: Experiment, draws: int) -> NDArray[np.floating[An
 
 
 def threshold_of(losses: NDArray[np.floating[Any]], percent: float) -> Threshold:
-    """A percentile of a sample, with the exact interval of order statistics.
+    """A percentile of a sample, with the exact interval of order statistics; draws without a loss (NaN) are left out.
 
     How many of n draws are below the true percentile is binomial, so two of the sorted draws enclose it with the
-    stated probability whatever the law.
+    stated probability whatever the law. Where there are too few draws for an end, it is infinite.
+
+    Raises
+    ------
+    ValueError
+        No draw has a loss.
 
     Examples
     --------
@@ -166,7 +171,11 @@ def threshold_of(losses: NDArray[np.floating[Any]], percent: float) -> Threshold
     >>> found.value, found.interval
     (99.9, Interval(low=81.0, high=119.0))
     """
-    ordered = np.sort(np.asarray(losses, np.float64))
+    losses = np.asarray(losses, np.float64)
+    ordered = np.sort(losses[~np.isnan(losses)])
+    if not len(ordered):
+        raise ValueError(f"none of {len(losses):,} draws has a loss, so there are no percentiles of it")
     low, high = stats.binom.ppf([0.025, 0.975], len(ordered), percent / 100).astype(int)
-    ends = Interval(float(ordered[max(low - 1, 0)]), float(ordered[min(high, len(ordered) - 1)]))
+    unbounded = np.array([-np.inf, *ordered, np.inf])
+    ends = Interval(float(unbounded[low]), float(unbounded[high + 1]))
     return Threshold(percent, float(np.percentile(ordered, percent)), ends, len(ordered))

@@ -64,6 +64,18 @@ def test_intervals_of_percentiles_cover_as_they_say():
     assert 0.945 <= covered / 2000 <= 0.985  # whole ranks cover a little more
 
 
+def test_an_interval_that_draws_cannot_bound_is_open():
+    low, high = threshold_of(np.arange(100.0), 1).interval
+    assert (low, high) == (-np.inf, 3.0)  # with probability .99^100 = .37 all 100 draws are above the percentile
+    assert threshold_of(np.arange(100.0), 99).interval.high == np.inf
+
+
+def test_draws_without_a_loss_have_no_place_in_its_law():
+    assert threshold_of([np.nan, 1, 2, 3, np.nan], 50) == threshold_of([1, 2, 3], 50)
+    with pytest.raises(ValueError, match="none of 2 draws has a loss"):
+        threshold_of([np.nan, np.nan], 50)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
