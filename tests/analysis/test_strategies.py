@@ -81,6 +81,8 @@ def test_draws_without_a_loss_have_no_place_in_its_law():
     [
         ("lower:3", "'lower:3' in the strategy 'lower:3' is unknown: a strategy is made of"),
         ("best", "best in the strategy 'best' needs a number"),
+        ("best:2.7", "'best:2.7' in the strategy 'best:2.7': draws are a whole number"),
+        ("first-batch:1e999", "draws are a whole number"),
         ("best:0", "draws must be positive, got 0"),
         ("below:1.2.3", "'1.2.3' in the strategy 'below:1.2.3' is not a number"),
         ("best:3%", "percentages are between 0 and 100 and go with below and above"),
