@@ -58,15 +58,20 @@ class Ranking:
     success : (n,) float64
         1 or 0.
     steps, epochs : (n,) float64
+    draws : float
+        Mean draws that a run of the control takes; more than 1 if the control chooses among several itself.
     """
 
     loss: Floats
     success: Floats
     steps: Floats
     epochs: Floats
+    draws: float = 1.0
 
     @classmethod
-    def of(cls, loss: ArrayLike, success: ArrayLike, steps: ArrayLike, epochs: ArrayLike) -> Ranking:
+    def of(
+        cls, loss: ArrayLike, success: ArrayLike, steps: ArrayLike, epochs: ArrayLike, draws: float = 1.0
+    ) -> Ranking:
         """Sort runs; equal losses stay in their order. NaN losses are the last.
 
         Raises
@@ -78,7 +83,7 @@ class Ranking:
         if not loss.size:
             raise ValueError("there are no runs, so nothing to say about selections; simulate some first")
         order = np.argsort(loss, kind="stable")
-        return cls(loss[order], *(np.asarray(a, np.float64)[order] for a in (success, steps, epochs)))
+        return cls(loss[order], *(np.asarray(a, np.float64)[order] for a in (success, steps, epochs)), draws=draws)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -106,7 +111,7 @@ class Ranking:
         rank = np.arange(n - k)
         weight = np.zeros(n)
         weight[: n - k + 1] = k / n * np.concatenate([[1.0], np.cumprod((n - k - rank) / (n - 1 - rank))])
-        return self._weighted(weight, float(k))
+        return self._weighted(weight, k * self.draws)
 
     def below(self, share: float) -> Outcome:
         """The first draw among the lowest `share` of the law: the mean over the lowest runs.
@@ -121,7 +126,7 @@ class Ranking:
         count = max(round(share * len(self)), 1)
         weight = np.zeros(len(self))
         weight[:count] = 1 / count
-        return self._weighted(weight, 1 / share)
+        return self._weighted(weight, self.draws / share)
 
     def _weighted(self, weight: Floats, draws: float) -> Outcome:
         success = min(float(weight @ self.success), 1.0)  # weights do not sum to 1 to the last bit
@@ -212,5 +217,5 @@ def threshold_error(ranking: Ranking, sample: int, share: float) -> ThresholdErr
     true = stats.beta.ppf([0.05, 0.5, 0.95], rank, sample + 1 - rank)
     low, middle, high = true.tolist()
     at_low, at_middle, at_high = ranking.success_below(true).tolist()
-    draws = sample / (rank - 1) if rank > 1 else None
+    draws = ranking.draws * sample / (rank - 1) if rank > 1 else None
     return ThresholdError(sample, share, (low, middle, high), (at_low, at_middle, at_high), draws)

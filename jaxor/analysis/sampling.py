@@ -222,7 +222,7 @@ def study(
         impatient = partial(simulated, **{"stop.patience": None})
         without = _arms(strategies, impatient(strategies[0]), impatient)
     success = first.final_accuracy == 1
-    ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs)
+    ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs, float(first.draws.mean()))
     ks = [k for k in KS if k == 1 or k * LEAST <= seeds]
     shares = [share for share in SHARES if share == 1 or share * seeds >= LEAST]
     state, started = _states(first), first.status != Status.UNSTARTED

@@ -76,6 +76,15 @@ def test_what_is_computed_from_the_control_is_what_simulations_give():
     assert computed.success == pytest.approx(simulated.success.share, abs=5 * spread)
 
 
+def test_a_control_that_chooses_among_draws_pays_for_all_of_them():
+    chosen = study(CONTROL.replace(init={"name": "best_of", "draws": 5}), ["best:2"], 200, draws=100, devices=1)
+    control, twice = chosen.arms
+    assert (control.draws, twice.draws) == (5, 10)
+    assert [outcome.draws for _, outcome in chosen.best_of[:2]] == [5, 10]
+    for one in chosen.recommendations:
+        assert one.control == pytest.approx(control.cost(one.draw_cost))
+
+
 def test_medians_are_those_of_resamples():
     random = np.random.default_rng(0)
     one, other = random.integers(50, 100, 301), random.integers(20, 60, 400)
