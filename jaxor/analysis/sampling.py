@@ -80,7 +80,8 @@ class Arm:
         Mean draws of first parameters.
     speedup : Ratio or None
         Median epochs of the control's successes divided by those here.
-    initial_loss : Quantiles or None
+    initial_loss, final_loss : Quantiles or None
+        Over all runs that started.
     states : tuple of Group or None
         By what was dead at the start.
     gain : Gain or None
@@ -99,6 +100,7 @@ class Arm:
     draws: float
     speedup: Ratio | None
     initial_loss: Quantiles | None
+    final_loss: Quantiles | None
     states: tuple[Group, ...] | None
     gain: Gain | None
 
@@ -281,6 +283,7 @@ def _arm(one: Strategy, run: Run, control: tuple[Arm, Run] | None) -> Arm:
         draws=float(run.draws.mean()),
         speedup=speedup,
         initial_loss=quantiles(run.initial_loss[started]),
+        final_loss=quantiles(run.final_loss[started]),
         states=groups,
         gain=apart,
     )

@@ -21,12 +21,14 @@ def study_text(study: Study) -> str:
             [
                 ("experiment", study.control.name),
                 ("control", initializer_text(study.control.to_dict()["init"])),
+                ("success", "accuracy 1 on the whole task after training"),
                 ("runs", f"{study.seeds:,} of the control and of each strategy, seeds 0 to {study.seeds - 1:,}"),
                 ("intervals", "95 %; shares by Wilson, ratios of medians by resampling runs"),
             ]
         ),
         _title("Initial loss of the control", _law(study)),
         _title("Strategies", _arms(study.arms)),
+        _title("Losses before and after training, all runs", _losses(study.arms)),
     ]
     if study.arms_without_patience:
         words = (
@@ -129,10 +131,16 @@ def _arms(arms: Sequence[Arm]) -> str:
     return "\n".join([table, *(["", *map(_wrapped, notes)] if notes else [])])
 
 
-def _quartiles(figures: Quantiles | None) -> tuple[str, str, str]:
+def _losses(arms: Sequence[Arm]) -> str:
+    rows = [("", "", "before", "", "", "after", ""), ("", *("25 %", "median", "75 %") * 2)]
+    rows += [(arm.name, *_quartiles(arm.initial_loss, ".3g"), *_quartiles(arm.final_loss, ".3g")) for arm in arms]
+    return columns(rows, "<>>>>>>")
+
+
+def _quartiles(figures: Quantiles | None, form: str = ",.0f") -> tuple[str, str, str]:
     if figures is None:
         return "-", "-", "-"
-    return f"{figures.q25:,.0f}", f"{figures.q50:,.0f}", f"{figures.q75:,.0f}"
+    return f"{figures.q25:{form}}", f"{figures.q50:{form}}", f"{figures.q75:{form}}"
 
 
 def _ratio(ratio: Ratio | None) -> tuple[str, str]:

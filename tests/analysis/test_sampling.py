@@ -41,6 +41,7 @@ def test_an_arm_is_its_simulation(patience: bool):
     assert arm.epochs_of_successes is not None and arm.epochs_of_successes.q25 == np.quantile(run.epochs[success], 0.25)
     assert arm.converged == np.sum(success & (run.status == Status.CONVERGED))
     assert (arm.steps, arm.draws) == (pytest.approx(run.steps.mean()), pytest.approx(run.draws.mean()))
+    assert arm.final_loss is not None and arm.final_loss.q50 == pytest.approx(np.median(run.final_loss))
     assert arm.cost(10) == pytest.approx((10 * run.draws.sum() + run.steps.sum()) / success.sum())
 
 
