@@ -19,6 +19,9 @@ from jaxor.estimates import Interval, wilson
 
 Floats = NDArray[np.float64]
 
+LEAST = 50
+"""Runs that success is said of at least."""
+
 
 class Outcome(NamedTuple):
     """What comes of a selection.
@@ -139,9 +142,9 @@ class Ranking:
         return np.cumsum(self.success) / np.arange(1, len(self) + 1)
 
     def success_below(self, share: ArrayLike) -> Floats:
-        """Success of the lowest shares of the law (m,)."""
-        place = np.clip(np.ceil(np.asarray(share) * len(self)).astype(int), 1, len(self)) - 1
-        return self._cumulative[place]
+        """Success of the lowest shares of the law (m,); NaN where that is fewer than `LEAST` runs."""
+        count = np.clip(np.ceil(np.asarray(share) * len(self)).astype(int), 1, len(self))
+        return np.where(count >= LEAST, self._cumulative[count - 1], np.nan)
 
 
 class Recommendation(NamedTuple):
@@ -188,7 +191,7 @@ class ThresholdError(NamedTuple):
     true : (float, float, float)
         Share of the law that is below the threshold: 5 %, median, 95 % over samples. Exact, whatever the law.
     success : (float, float, float)
-        With those shares.
+        With those shares; NaN where they are too few of the runs to say.
     draws : float or None
         Mean draws until one is below, over samples. None: infinite.
     """

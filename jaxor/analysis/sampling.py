@@ -23,7 +23,7 @@ from jaxor.analysis.mechanism import (
     rank_correlation,
     states,
 )
-from jaxor.analysis.ranking import Outcome, Ranking, Recommendation, ThresholdError, recommend, threshold_error
+from jaxor.analysis.ranking import LEAST, Outcome, Ranking, Recommendation, ThresholdError, recommend, threshold_error
 from jaxor.analysis.solutions import solution_distance
 from jaxor.analysis.strategies import Strategy, Threshold, strategy, threshold_of
 from jaxor.analysis.subject import NotKnown, Subject
@@ -40,9 +40,6 @@ COSTS = (0.0, 1 / 3, 1.0, 10.0, 100.0)
 
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 SHARES = (1.0, 0.7, 0.5, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 0.001)
-LEAST = 50
-"""Runs that a curve must have been drawn from at its end."""
-
 SAMPLES = (100, 300, 1000)
 PARTS = (0.01, 0.05, 0.1)
 RESAMPLES = 999

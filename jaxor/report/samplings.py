@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -190,8 +191,7 @@ def _errors(study: Study) -> str:
         rows.append(
             (
                 f"{one.sample:,}", f"{100 * one.share:g} %", f"{100 * one.true[1]:.2f} %",
-                f"{100 * one.true[0]:.2f} to {100 * one.true[2]:.2f}", f"{100 * one.success[1]:.1f} %",
-                f"{100 * min(one.success):.1f} to {100 * max(one.success):.1f}",
+                f"{100 * one.true[0]:.2f} to {100 * one.true[2]:.2f}", *_successes(one.success),
                 "infinite" if one.draws is None else f"{one.draws:,.1f}",
             )
         )  # fmt: skip
@@ -201,6 +201,12 @@ def _errors(study: Study) -> str:
         "below the lowest of all it is infinite."
     )
     return f"{columns(rows, '>>>>>>>')}\n\n{_wrapped(words)}"
+
+
+def _successes(found: tuple[float, float, float]) -> tuple[str, str]:
+    """Of the median, and from the lowest to the highest; of too few runs nothing is said."""
+    middle = "-" if math.isnan(found[1]) else f"{100 * found[1]:.1f} %"
+    return middle, "-" if any(map(math.isnan, found)) else f"{100 * min(found):.1f} to {100 * max(found):.1f}"
 
 
 def _by_loss(study: Study) -> str:

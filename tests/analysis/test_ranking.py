@@ -78,6 +78,12 @@ def test_the_error_of_a_threshold_is_that_of_many_samples(sample: int, share: fl
         assert found.draws == pytest.approx(stats.beta(rank, sample + 1 - rank).expect(lambda u: 1 / u))
 
 
+def test_success_below_a_threshold_is_not_said_of_few_runs():
+    n = 10_000
+    found = threshold_error(Ranking.of(np.arange(n), np.ones(n), np.ones(n), np.ones(n)), 100, 0.01)
+    assert found.true[0] * n < 6 and np.isnan(found.success[0]) and found.success[1:] == (1, 1)
+
+
 def test_what_cannot_be_ranked():
     with pytest.raises(ValueError, match="there are no runs"):
         Ranking.of([], [], [], [])
