@@ -158,7 +158,12 @@ def _costs(study: Study) -> str:
     rows.append(("  costs", *(_number(one.best_of) for one in study.recommendations)))
     rows.append(("best share of the law", *(f"{100 * one.share:g} %" for one in study.recommendations)))
     rows.append(("  costs", *(_number(one.below) for one in study.recommendations)))
-    words = "All steps of all runs, failures included, and all draws, divided by the successes. 1/3: a forward pass."
+    words = "All steps of all runs, failures included, and all draws, divided by the successes. 1/3: a forward pass"
+    if study.control.batch.size is None:
+        words += "."
+    else:
+        passes = study.control.steps_per_epoch
+        words += f" over one batch; a draw that is scored on all points takes about {passes} of them, {passes / 3:.3g}."
     return f"{columns(rows, '<' + '>' * len(costs))}\n\n{_wrapped(words)}"
 
 

@@ -123,6 +123,13 @@ def test_tasks_and_models_without_dead_points_say_so():
     assert "Left out: dead points, the task has not just two classes" in study_text(four)
 
 
+def test_a_draw_is_scored_on_all_points_where_a_step_takes_a_batch():
+    batches = CONTROL.replace(batch={"mode": "shuffle", "size": 1}, max_epochs=2)
+    text = " ".join(study_text(study(batches, ["best:2"], 16, draws=20, devices=1)).split())
+    words = "a forward pass over one batch; a draw that is scored on all points takes about 4 of them, 1.33."
+    assert f"1/3: {words}" in text
+
+
 @pytest.mark.parametrize(("seeds", "message"), [(1, "at least 2 seeds, got 1"), (0, "at least 2 seeds, got 0")])
 def test_too_few_seeds(seeds: int, message: str):
     with pytest.raises(ValueError, match=message):
