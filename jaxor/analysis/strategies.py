@@ -117,6 +117,8 @@ def _read(part: str, text: str) -> tuple[str, float | None, bool]:
         raise ValueError(f"{number!r:.40} in the strategy {text!r:.80} is not a number: {WORDS}") from None
     if value is None and name in _NEEDS_VALUE:
         raise ValueError(f"{name} in the strategy {text!r:.80} needs a number: {WORDS}")
+    if name == "mirror" and value is not None:
+        raise ValueError(f"{part!r:.40} in the strategy {text!r:.80}: mirror takes no number")
     if name in ("best", "first-batch") and value is not None and not value.is_integer():
         raise ValueError(f"{part!r:.40} in the strategy {text!r:.80}: draws are a whole number")
     if percent and (name not in ("below", "above") or value is None or not 0 < value < 100):

@@ -256,6 +256,7 @@ def _mechanism(study: Study) -> str:
         "Dead: no unit is active there, so a ReLU has no gradient to learn it by. Gain over the control in points of "
         "success: avoided is what comes of other shares of dead points, remaining of higher success among runs alike."
     )
+    words += " Runs that found no acceptable draw are left out here." * any(arm.unstarted for arm in study.arms)
     text = f"{columns(rows, '<' + '>' * (len(rows[0]) - 1))}\n\n{_wrapped(words)}"
     found = study.exceptions
     if found is not None:

@@ -86,6 +86,18 @@ def test_a_control_that_chooses_among_draws_pays_for_all_of_them():
         assert one.control == pytest.approx(control.cost(one.draw_cost))
 
 
+def test_runs_without_parameters_are_failures_but_no_part_of_the_mechanism():
+    control = CONTROL.replace(init={"name": "alive", "max_draws": 1}, max_epochs=2)
+    none = study(control, ["best:2"], 100, draws=100, devices=1)
+    arm = none.arms[0]
+    assert arm.states is not None and arm.unstarted > 50 and arm.success.high > arm.success.count / 100
+    assert sum(group.runs for group in arm.states) == 100 - arm.unstarted
+    assert all(one.draws == 100 - arm.unstarted and np.isfinite(one.value) for one in none.law.percentiles)
+    text = " ".join(study_text(none).split())
+    assert f"control: {arm.unstarted} runs found no acceptable draw and count as failures." in text
+    assert "Runs that found no acceptable draw are left out here." in text
+
+
 def test_medians_are_those_of_resamples():
     random = np.random.default_rng(0)
     one, other = random.integers(50, 100, 301), random.integers(20, 60, 400)

@@ -89,6 +89,7 @@ def test_draws_without_a_loss_have_no_place_in_its_law():
         ("below:100%", "percentages are between 0 and 100"),
         ("best:3+kaiming", "a law comes first"),
         ("tiny:3", "tiny"),
+        ("mirror:3", "'mirror:3' in the strategy 'mirror:3': mirror takes no number"),
         ("", "is unknown"),
     ],
 )
