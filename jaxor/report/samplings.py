@@ -154,9 +154,10 @@ def _costs(study: Study) -> str:
     costs = [one.draw_cost for one in study.recommendations]
     rows = [("a draw costs, in steps", *(f"{cost:.3g}" for cost in costs))]
     rows += [(arm.name, *(_number(arm.cost(cost)) for cost in costs)) for arm in study.arms]
-    rows.append(("best k (of those below)", *(f"{one.k:,}" for one in study.recommendations)))
+    found = [one if math.isfinite(one.control) else None for one in study.recommendations]  # else nothing is best
+    rows.append(("best k (of those below)", *("-" if one is None else f"{one.k:,}" for one in found)))
     rows.append(("  costs", *(_number(one.best_of) for one in study.recommendations)))
-    rows.append(("best share of the law", *(f"{100 * one.share:g} %" for one in study.recommendations)))
+    rows.append(("best share of the law", *("-" if one is None else f"{100 * one.share:g} %" for one in found)))
     rows.append(("  costs", *(_number(one.below) for one in study.recommendations)))
     words = "All steps of all runs, failures included, and all draws, divided by the successes. 1/3: a forward pass"
     if study.control.batch.size is None:
