@@ -31,7 +31,8 @@ class Outcome(NamedTuple):
     success : float
         Probability of success.
     interval : Interval
-        Of that, 95 %: Wilson's, with as many trials as equally weighted runs would be as certain.
+        Of that, 95 %: Wilson's, with as many trials as equally weighted runs would be as certain; of the best of k
+        with fewer if its ranks are less certain than its weights say.
     steps : float
         Mean steps of a run, failures included.
     epochs : float or None
@@ -114,7 +115,11 @@ class Ranking:
         rank = np.arange(n - k)
         weight = np.zeros(n)
         weight[: n - k + 1] = k / n * np.concatenate([[1.0], np.cumprod((n - k - rank) / (n - 1 - rank))])
-        return self._weighted(weight, k * self.draws)
+        # What a run is worth: its own part, and what it takes from those above it in rank (first term of Hoeffding's
+        # decomposition). Where only the lowest losses succeed, most of the error is in how many of them there are.
+        part = weight * self.success
+        part[1:] += np.cumsum(-np.diff(weight) * self.success[:-1])
+        return self._weighted(weight, k * self.draws, n * float(np.var(part)))
 
     def below(self, share: float) -> Outcome:
         """The first draw among the lowest `share` of the law: the mean over the lowest runs.
@@ -131,9 +136,11 @@ class Ranking:
         weight[:count] = 1 / count
         return self._weighted(weight, self.draws / share)
 
-    def _weighted(self, weight: Floats, draws: float) -> Outcome:
+    def _weighted(self, weight: Floats, draws: float, variance: float = 0.0) -> Outcome:
         success = min(float(weight @ self.success), 1.0)  # weights do not sum to 1 to the last bit
         effective = 1 / float(weight @ weight)
+        if effective * variance > success * (1 - success) > 0:
+            effective = success * (1 - success) / variance
         epochs = float(weight @ (self.success * self.epochs)) / success if success else None
         return Outcome(success, wilson(success * effective, effective), float(weight @ self.steps), epochs, draws)
 

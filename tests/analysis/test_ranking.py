@@ -37,6 +37,16 @@ def test_one_of_one_is_the_plain_mean_with_wilsons_interval():
     assert found.interval == pytest.approx(wilson(int(SUCCESS.sum()), 9))
 
 
+@pytest.mark.parametrize(("share", "k"), [(0.002, 50), (0.01, 10), (0.3, 5)])
+def test_intervals_cover_where_only_the_lowest_losses_succeed(share: float, k: int):
+    random, one, covered = np.random.default_rng(0), np.ones(5000), 0
+    for _ in range(500):
+        loss = random.random(5000)
+        low, high = Ranking.of(loss, loss < share, one, one).best_of(k).interval
+        covered += low <= 1 - (1 - share) ** k <= high
+    assert 0.92 < covered / 500
+
+
 def test_the_lowest_share_is_the_mean_of_the_lowest_runs():
     order = np.argsort(LOSS)
     found = ranking().below(1 / 3)
