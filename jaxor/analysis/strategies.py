@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from jaxor.estimates import Interval
@@ -158,7 +158,7 @@ def initial_losses(experiment: Experiment, draws: int) -> NDArray[np.floating[An
     return simulate(experiment.replace(max_epochs=0), draws, traces="none", parameters="none").initial_loss
 
 
-def threshold_of(losses: NDArray[np.floating[Any]], percent: float) -> Threshold:
+def threshold_of(losses: ArrayLike, percent: float) -> Threshold:
     """A percentile of a sample, with the exact interval of order statistics; draws without a loss (NaN) are left out.
 
     How many of n draws are below the true percentile is binomial, so two of the sorted draws enclose it with the
