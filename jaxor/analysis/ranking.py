@@ -19,6 +19,9 @@ from jaxor.estimates import Interval, wilson
 
 Floats = NDArray[np.float64]
 
+LEAST = 50
+"""Runs that success is said of at least."""
+
 
 class Outcome(NamedTuple):
     """What comes of a selection.
@@ -28,7 +31,8 @@ class Outcome(NamedTuple):
     success : float
         Probability of success.
     interval : Interval
-        Of that, 95 %: Wilson's, with as many trials as equally weighted runs would be as certain.
+        Of that, 95 %: Wilson's, with as many trials as equally weighted runs would be as certain; of the best of k
+        with fewer if its ranks are less certain than its weights say.
     steps : float
         Mean steps of a run, failures included.
     epochs : float or None
@@ -58,15 +62,20 @@ class Ranking:
     success : (n,) float64
         1 or 0.
     steps, epochs : (n,) float64
+    draws : float
+        Mean draws that a run of the control takes; more than 1 if the control chooses among several itself.
     """
 
     loss: Floats
     success: Floats
     steps: Floats
     epochs: Floats
+    draws: float = 1.0
 
     @classmethod
-    def of(cls, loss: ArrayLike, success: ArrayLike, steps: ArrayLike, epochs: ArrayLike) -> Ranking:
+    def of(
+        cls, loss: ArrayLike, success: ArrayLike, steps: ArrayLike, epochs: ArrayLike, draws: float = 1.0
+    ) -> Ranking:
         """Sort runs; equal losses stay in their order. NaN losses are the last.
 
         Raises
@@ -78,7 +87,7 @@ class Ranking:
         if not loss.size:
             raise ValueError("there are no runs, so nothing to say about selections; simulate some first")
         order = np.argsort(loss, kind="stable")
-        return cls(loss[order], *(np.asarray(a, np.float64)[order] for a in (success, steps, epochs)))
+        return cls(loss[order], *(np.asarray(a, np.float64)[order] for a in (success, steps, epochs)), draws=draws)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -106,7 +115,11 @@ class Ranking:
         rank = np.arange(n - k)
         weight = np.zeros(n)
         weight[: n - k + 1] = k / n * np.concatenate([[1.0], np.cumprod((n - k - rank) / (n - 1 - rank))])
-        return self._weighted(weight, float(k))
+        # What a run is worth: its own part, and what it takes from those above it in rank (first term of Hoeffding's
+        # decomposition). Where only the lowest losses succeed, most of the error is in how many of them there are.
+        part = weight * self.success
+        part[1:] += np.cumsum(-np.diff(weight) * self.success[:-1])
+        return self._weighted(weight, k * self.draws, n * float(np.var(part)))
 
     def below(self, share: float) -> Outcome:
         """The first draw among the lowest `share` of the law: the mean over the lowest runs.
@@ -121,11 +134,13 @@ class Ranking:
         count = max(round(share * len(self)), 1)
         weight = np.zeros(len(self))
         weight[:count] = 1 / count
-        return self._weighted(weight, 1 / share)
+        return self._weighted(weight, self.draws / share)
 
-    def _weighted(self, weight: Floats, draws: float) -> Outcome:
+    def _weighted(self, weight: Floats, draws: float, variance: float = 0.0) -> Outcome:
         success = min(float(weight @ self.success), 1.0)  # weights do not sum to 1 to the last bit
         effective = 1 / float(weight @ weight)
+        if effective * variance > success * (1 - success) > 0:
+            effective = success * (1 - success) / variance
         epochs = float(weight @ (self.success * self.epochs)) / success if success else None
         return Outcome(success, wilson(success * effective, effective), float(weight @ self.steps), epochs, draws)
 
@@ -134,9 +149,9 @@ class Ranking:
         return np.cumsum(self.success) / np.arange(1, len(self) + 1)
 
     def success_below(self, share: ArrayLike) -> Floats:
-        """Success of the lowest shares of the law (m,)."""
-        place = np.clip(np.ceil(np.asarray(share) * len(self)).astype(int), 1, len(self)) - 1
-        return self._cumulative[place]
+        """Success of the lowest shares of the law (m,); NaN where that is fewer than `LEAST` runs."""
+        count = np.clip(np.ceil(np.asarray(share) * len(self)).astype(int), 1, len(self))
+        return np.where(count >= LEAST, self._cumulative[count - 1], np.nan)
 
 
 class Recommendation(NamedTuple):
@@ -183,7 +198,7 @@ class ThresholdError(NamedTuple):
     true : (float, float, float)
         Share of the law that is below the threshold: 5 %, median, 95 % over samples. Exact, whatever the law.
     success : (float, float, float)
-        With those shares.
+        With those shares; NaN where they are too few of the runs to say.
     draws : float or None
         Mean draws until one is below, over samples. None: infinite.
     """
@@ -212,5 +227,5 @@ def threshold_error(ranking: Ranking, sample: int, share: float) -> ThresholdErr
     true = stats.beta.ppf([0.05, 0.5, 0.95], rank, sample + 1 - rank)
     low, middle, high = true.tolist()
     at_low, at_middle, at_high = ranking.success_below(true).tolist()
-    draws = sample / (rank - 1) if rank > 1 else None
+    draws = ranking.draws * sample / (rank - 1) if rank > 1 else None
     return ThresholdError(sample, share, (low, middle, high), (at_low, at_middle, at_high), draws)

@@ -23,7 +23,7 @@ from jaxor.analysis.mechanism import (
     rank_correlation,
     states,
 )
-from jaxor.analysis.ranking import Outcome, Ranking, Recommendation, ThresholdError, recommend, threshold_error
+from jaxor.analysis.ranking import LEAST, Outcome, Ranking, Recommendation, ThresholdError, recommend, threshold_error
 from jaxor.analysis.solutions import solution_distance
 from jaxor.analysis.strategies import Strategy, Threshold, strategy, threshold_of
 from jaxor.analysis.subject import NotKnown, Subject
@@ -40,9 +40,6 @@ COSTS = (0.0, 1 / 3, 1.0, 10.0, 100.0)
 
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 SHARES = (1.0, 0.7, 0.5, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 0.001)
-LEAST = 50
-"""Runs that a curve must have been drawn from at its end."""
-
 SAMPLES = (100, 300, 1000)
 PARTS = (0.01, 0.05, 0.1)
 RESAMPLES = 999
@@ -229,7 +226,7 @@ def study(
         impatient = partial(simulated, **{"stop.patience": None})
         without = _arms(strategies, impatient(strategies[0]), impatient)
     success = first.final_accuracy == 1
-    ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs)
+    ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs, float(first.draws.mean()))
     ks = [k for k in KS if k == 1 or k * LEAST <= seeds]
     shares = [share for share in SHARES if share == 1 or share * seeds >= LEAST]
     state, started = _states(first), first.status != Status.UNSTARTED
@@ -332,8 +329,9 @@ def _resampled_medians(sample: NDArray[Any], rng: np.random.Generator) -> NDArra
 
 def _law(control: Experiment, run: Run, draws: int, devices: int | None) -> InitialLaw:
     start = simulate(control.replace(max_epochs=0), draws, traces="none", parameters="none", devices=devices)
-    levels, counts = np.unique(start.final_accuracy, return_counts=True)
-    shares = [Share.of(int(count), len(start)) for count in counts]
+    accuracy = start.final_accuracy[start.status != Status.UNSTARTED]
+    levels, counts = np.unique(accuracy, return_counts=True)
+    shares = [Share.of(int(count), len(accuracy)) for count in counts]
     return InitialLaw(
         losses=quantiles(start.initial_loss[np.isfinite(start.initial_loss)]),
         percentiles=tuple(threshold_of(start.initial_loss, percent) for percent in (1, 5, 10, 25, 50, 75)),

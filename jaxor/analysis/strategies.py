@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from jaxor.estimates import Interval
@@ -117,6 +117,10 @@ def _read(part: str, text: str) -> tuple[str, float | None, bool]:
         raise ValueError(f"{number!r:.40} in the strategy {text!r:.80} is not a number: {WORDS}") from None
     if value is None and name in _NEEDS_VALUE:
         raise ValueError(f"{name} in the strategy {text!r:.80} needs a number: {WORDS}")
+    if name == "mirror" and value is not None:
+        raise ValueError(f"{part!r:.40} in the strategy {text!r:.80}: mirror takes no number")
+    if name in ("best", "first-batch") and value is not None and not value.is_integer():
+        raise ValueError(f"{part!r:.40} in the strategy {text!r:.80}: draws are a whole number")
     if percent and (name not in ("below", "above") or value is None or not 0 < value < 100):
         raise ValueError(
             f"{part!r:.40} in the strategy {text!r:.80}: percentages are between 0 and 100 and go with below and above"
@@ -154,11 +158,16 @@ def initial_losses(experiment: Experiment, draws: int) -> NDArray[np.floating[An
     return simulate(experiment.replace(max_epochs=0), draws, traces="none", parameters="none").initial_loss
 
 
-def threshold_of(losses: NDArray[np.floating[Any]], percent: float) -> Threshold:
-    """A percentile of a sample, with the exact interval of order statistics.
+def threshold_of(losses: ArrayLike, percent: float) -> Threshold:
+    """A percentile of a sample, with the exact interval of order statistics; draws without a loss (NaN) are left out.
 
     How many of n draws are below the true percentile is binomial, so two of the sorted draws enclose it with the
-    stated probability whatever the law.
+    stated probability whatever the law. Where there are too few draws for an end, it is infinite.
+
+    Raises
+    ------
+    ValueError
+        No draw has a loss.
 
     Examples
     --------
@@ -166,7 +175,11 @@ def threshold_of(losses: NDArray[np.floating[Any]], percent: float) -> Threshold
     >>> found.value, found.interval
     (99.9, Interval(low=81.0, high=119.0))
     """
-    ordered = np.sort(np.asarray(losses, np.float64))
+    losses = np.asarray(losses, np.float64)
+    ordered = np.sort(losses[~np.isnan(losses)])
+    if not len(ordered):
+        raise ValueError(f"none of {len(losses):,} draws has a loss, so there are no percentiles of it")
     low, high = stats.binom.ppf([0.025, 0.975], len(ordered), percent / 100).astype(int)
-    ends = Interval(float(ordered[max(low - 1, 0)]), float(ordered[min(high, len(ordered) - 1)]))
+    unbounded = np.array([-np.inf, *ordered, np.inf])
+    ends = Interval(float(unbounded[low]), float(unbounded[high + 1]))
     return Threshold(percent, float(np.percentile(ordered, percent)), ends, len(ordered))

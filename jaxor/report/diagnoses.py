@@ -117,7 +117,8 @@ def _table(found: Mapping[str, Clustering], heads: Sequence[str] = ("centre",)) 
 def _failure_angles(found: Mapping[str, Spread]) -> str:
     rows = [(name, f"{one.values:,}", _spread(one, ".2f")) for name, one in found.items()]
     return columns([("", "units", "degrees"), *rows], "<><") + "\n\n" + _note(
-        "Initial weights of a unit against the nearer of (.54, -.54) and (-.54, .54), where solutions lie."
+        "Initial weights of a unit against the nearer of (.54, -.54) and (-.54, .54), where those of a single "
+        "layer's solutions lie; two layers have others."
     )  # fmt: skip
 
 
@@ -138,8 +139,10 @@ def _displacement(found: Mapping[str, Sequence[Bin]]) -> str:
 
 def failures_text(found: Failures) -> str:
     """Where failed runs ended, as a table."""
+    if not found.runs:
+        return "No run failed."
     if not found.plateaus:
-        return "No run failed." if not found.runs else "No two failed runs are alike."
+        return f"No loss is shared by a hundredth of the {count(found.runs, 'failed run')}, to within .005."
     rows = [("final loss", "runs", "accuracy", "errors of the points", "shared by", "seed", "its outputs")]
     for one, seed, outputs in found.plateaus:
         shared = "-" if one.sharing is None else percent(one.sharing.share or 0.0, one.runs)

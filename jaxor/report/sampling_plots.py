@@ -68,7 +68,7 @@ def _strategies(study: Study) -> Figure:
             right.errorbar(middle, at, xerr=[middle - low, high - middle], fmt="o", color=colour, label=label)
     right.set(xlabel="epochs of successes")
     right.set_xlim(left=0)
-    if study.arms_without_patience:
+    if study.arms_without_patience and right.get_legend_handles_labels()[0]:
         right.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     return figure
 
@@ -109,7 +109,8 @@ def _draws(study: Study) -> Figure:
         cost = np.array([outcome.cost(one.draw_cost) for outcome in outcomes])
         right.plot(k, cost, ls=dashes, color=BLACK if one.draw_cost else GREY, label=f"{one.draw_cost:.3g}")
         right.plot(one.k, one.best_of, "o", color=VERMILION, ms=4)
-    right.set(xscale="log", yscale="log", xlabel="k", ylabel="steps for a success")
+    succeeds = any(outcome.success for outcome in outcomes)  # else all costs are infinite
+    right.set(xscale="log", yscale="log" if succeeds else "linear", xlabel="k", ylabel="steps for a success")
     right.legend(title="a draw costs", fontsize=8)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -21,12 +22,14 @@ def study_text(study: Study) -> str:
             [
                 ("experiment", study.control.name),
                 ("control", initializer_text(study.control.to_dict()["init"])),
+                ("success", "accuracy 1 on the whole task after training"),
                 ("runs", f"{study.seeds:,} of the control and of each strategy, seeds 0 to {study.seeds - 1:,}"),
                 ("intervals", "95 %; shares by Wilson, ratios of medians by resampling runs"),
             ]
         ),
         _title("Initial loss of the control", _law(study)),
         _title("Strategies", _arms(study.arms)),
+        _title("Losses before and after training, all runs", _losses(study.arms)),
     ]
     if study.arms_without_patience:
         words = (
@@ -34,7 +37,6 @@ def study_text(study: Study) -> str:
             "loss threshold does, so epochs above compare different reasons to stop. Below it is off."
         )
         parts.append(_title("The same without patience", f"{_wrapped(words)}\n\n{_arms(study.arms_without_patience)}"))
-    parts.append(_title("Losses before the first step and after the last, over all runs", _losses(study.arms)))
     parts.append(_title("What a success costs", _costs(study)))
     parts.append(_title("Choosing among k draws, or below a share of the law", _curves(study)))
     parts.append(_title("Thresholds from a sample", _errors(study)))
@@ -130,10 +132,16 @@ def _arms(arms: Sequence[Arm]) -> str:
     return "\n".join([table, *(["", *map(_wrapped, notes)] if notes else [])])
 
 
-def _quartiles(figures: Quantiles | None) -> tuple[str, str, str]:
+def _losses(arms: Sequence[Arm]) -> str:
+    rows = [("", "", "before", "", "", "after", ""), ("", *("25 %", "median", "75 %") * 2)]
+    rows += [(arm.name, *_quartiles(arm.initial_loss, ".3g"), *_quartiles(arm.final_loss, ".3g")) for arm in arms]
+    return columns(rows, "<>>>>>>")
+
+
+def _quartiles(figures: Quantiles | None, form: str = ",.0f") -> tuple[str, str, str]:
     if figures is None:
         return "-", "-", "-"
-    return f"{figures.q25:,.0f}", f"{figures.q50:,.0f}", f"{figures.q75:,.0f}"
+    return f"{figures.q25:{form}}", f"{figures.q50:{form}}", f"{figures.q75:{form}}"
 
 
 def _ratio(ratio: Ratio | None) -> tuple[str, str]:
@@ -148,25 +156,21 @@ def _costs(study: Study) -> str:
     rows += [
         (arm.name, _number(arm.draws_of_a_success), *(_number(arm.cost(cost)) for cost in costs)) for arm in study.arms
     ]
-    rows.append(("best k (of those below)", "", *(f"{one.k:,}" for one in study.recommendations)))
+    found = [one if math.isfinite(one.control) else None for one in study.recommendations]  # else nothing is best
+    rows.append(("best k (of those below)", "", *("-" if one is None else f"{one.k:,}" for one in found)))
     rows.append(("  costs", "", *(_number(one.best_of) for one in study.recommendations)))
-    rows.append(("best share of the law", "", *(f"{100 * one.share:g} %" for one in study.recommendations)))
+    rows.append(("best share of the law", "", *("-" if one is None else f"{100 * one.share:g} %" for one in found)))
     rows.append(("  costs", "", *(_number(one.below) for one in study.recommendations)))
     words = (
         "All draws (forward passes), and all steps of all runs, failures included, with the draws at what they cost, "
-        "divided by the successes. 1/3: a draw costs a forward pass."
+        "divided by the successes. 1/3: a forward pass"
     )
+    if study.control.batch.size is None:
+        words += "."
+    else:
+        passes = study.control.steps_per_epoch
+        words += f" over one batch; a draw that is scored on all points takes about {passes} of them, {passes / 3:.3g}."
     return f"{columns(rows, '<>' + '>' * len(costs))}\n\n{_wrapped(words)}"
-
-
-def _losses(arms: Sequence[Arm]) -> str:
-    rows: list[tuple[str, ...]] = [("", "initial", "25 %", "median", "75 %", "final", "25 %", "median", "75 %", "max")]
-    for arm in arms:
-        first, last = arm.initial_loss, arm.final_loss
-        before = ("",) * 4 if first is None else ("", *(f"{q:.4f}" for q in (first.q25, first.q50, first.q75)))
-        after = ("",) * 5 if last is None else ("", *(f"{q:.3g}" for q in (last.q25, last.q50, last.q75, last.max)))
-        rows.append((arm.name, *before, *after))
-    return columns(rows, "<>>>>>>>>>")
 
 
 def _number(value: float) -> str:
@@ -198,8 +202,7 @@ def _errors(study: Study) -> str:
         rows.append(
             (
                 f"{one.sample:,}", f"{100 * one.share:g} %", f"{100 * one.true[1]:.2f} %",
-                f"{100 * one.true[0]:.2f} to {100 * one.true[2]:.2f}", f"{100 * one.success[1]:.1f} %",
-                f"{100 * min(one.success):.1f} to {100 * max(one.success):.1f}",
+                f"{100 * one.true[0]:.2f} to {100 * one.true[2]:.2f}", *_successes(one.success),
                 "infinite" if one.draws is None else f"{one.draws:,.1f}",
             )
         )  # fmt: skip
@@ -209,6 +212,12 @@ def _errors(study: Study) -> str:
         "below the lowest of all it is infinite."
     )
     return f"{columns(rows, '>>>>>>>')}\n\n{_wrapped(words)}"
+
+
+def _successes(found: tuple[float, float, float]) -> tuple[str, str]:
+    """Of the median, and from the lowest to the highest; of too few runs nothing is said."""
+    middle = "-" if math.isnan(found[1]) else f"{100 * found[1]:.1f} %"
+    return middle, "-" if any(map(math.isnan, found)) else f"{100 * min(found):.1f} to {100 * max(found):.1f}"
 
 
 def _by_loss(study: Study) -> str:
@@ -248,6 +257,7 @@ def _mechanism(study: Study) -> str:
         "Dead: no unit is active there, so a ReLU has no gradient to learn it by. Gain over the control in points of "
         "success: avoided is what comes of other shares of dead points, remaining of higher success among runs alike."
     )
+    words += " Runs that found no acceptable draw are left out here." * any(arm.unstarted for arm in study.arms)
     text = f"{columns(rows, '<' + '>' * (len(rows[0]) - 1))}\n\n{_wrapped(words)}"
     found = study.exceptions
     if found is not None:

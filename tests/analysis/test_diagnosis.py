@@ -15,10 +15,11 @@ import jaxor
 from jaxor import Run, Status, StoreError
 from jaxor.analysis.answers import answers
 from jaxor.analysis.diagnosis import Diagnosis, diagnose
+from jaxor.analysis.findings import Failures
 from jaxor.analysis.finished import finished
 from jaxor.analysis.subject import Subject
 from jaxor.job import prepare
-from jaxor.report.diagnoses import diagnosis_text
+from jaxor.report.diagnoses import diagnosis_text, failures_text
 from tests.reference import EXPERIMENTS, evaluate
 from tests.test_reference import STATUS, oracle
 
@@ -231,3 +232,9 @@ def test_runs_from_elsewhere_are_kept_as_they_are():
 def test_arrays_that_do_not_fit(name: str, values: Any, sentence: str):
     with pytest.raises(ValueError, match=sentence):
         finished("relu1_normal", **(arrays("relu1_normal") | {name: values}))
+
+
+def test_failures_that_have_no_loss_in_common_are_counted():
+    text = failures_text(Failures(101, ()))
+    assert text == "No loss is shared by a hundredth of the 101 failed runs, to within .005."
+    assert failures_text(Failures(0, ())) == "No run failed."

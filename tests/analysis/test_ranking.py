@@ -37,6 +37,16 @@ def test_one_of_one_is_the_plain_mean_with_wilsons_interval():
     assert found.interval == pytest.approx(wilson(int(SUCCESS.sum()), 9))
 
 
+@pytest.mark.parametrize(("share", "k"), [(0.002, 50), (0.01, 10), (0.3, 5)])
+def test_intervals_cover_where_only_the_lowest_losses_succeed(share: float, k: int):
+    random, one, covered = np.random.default_rng(0), np.ones(5000), 0
+    for _ in range(500):
+        loss = random.random(5000)
+        low, high = Ranking.of(loss, loss < share, one, one).best_of(k).interval
+        covered += low <= 1 - (1 - share) ** k <= high
+    assert 0.92 < covered / 500
+
+
 def test_the_lowest_share_is_the_mean_of_the_lowest_runs():
     order = np.argsort(LOSS)
     found = ranking().below(1 / 3)
@@ -76,6 +86,12 @@ def test_the_error_of_a_threshold_is_that_of_many_samples(sample: int, share: fl
     else:
         assert found.draws == pytest.approx(np.mean(1 / drawn), rel=0.05)
         assert found.draws == pytest.approx(stats.beta(rank, sample + 1 - rank).expect(lambda u: 1 / u))
+
+
+def test_success_below_a_threshold_is_not_said_of_few_runs():
+    n = 10_000
+    found = threshold_error(Ranking.of(np.arange(n), np.ones(n), np.ones(n), np.ones(n)), 100, 0.01)
+    assert found.true[0] * n < 6 and np.isnan(found.success[0]) and found.success[1:] == (1, 1)
 
 
 def test_what_cannot_be_ranked():

@@ -78,6 +78,27 @@ def test_what_is_computed_from_the_control_is_what_simulations_give():
     assert computed.success == pytest.approx(simulated.success.share, abs=5 * spread)
 
 
+def test_a_control_that_chooses_among_draws_pays_for_all_of_them():
+    chosen = study(CONTROL.replace(init={"name": "best_of", "draws": 5}), ["best:2"], 200, draws=100, devices=1)
+    control, twice = chosen.arms
+    assert (control.draws, twice.draws) == (5, 10)
+    assert [outcome.draws for _, outcome in chosen.best_of[:2]] == [5, 10]
+    for one in chosen.recommendations:
+        assert one.control == pytest.approx(control.cost(one.draw_cost))
+
+
+def test_runs_without_parameters_are_failures_but_no_part_of_the_mechanism():
+    control = CONTROL.replace(init={"name": "alive", "max_draws": 1}, max_epochs=2)
+    none = study(control, ["best:2"], 100, draws=100, devices=1)
+    arm = none.arms[0]
+    assert arm.states is not None and arm.unstarted > 50 and arm.success.high > arm.success.count / 100
+    assert sum(group.runs for group in arm.states) == 100 - arm.unstarted
+    assert all(one.draws == 100 - arm.unstarted and np.isfinite(one.value) for one in none.law.percentiles)
+    text = " ".join(study_text(none).split())
+    assert f"control: {arm.unstarted} runs found no acceptable draw and count as failures." in text
+    assert "Runs that found no acceptable draw are left out here." in text
+
+
 def test_medians_are_those_of_resamples():
     random = np.random.default_rng(0)
     one, other = random.integers(50, 100, 301), random.integers(20, 60, 400)
@@ -113,6 +134,13 @@ def test_tasks_and_models_without_dead_points_say_so():
     assert threshold is not None and four.arms[1].initial_loss is not None
     assert four.arms[1].initial_loss.max < threshold.value
     assert "Left out: dead points, the task has not just two classes" in study_text(four)
+
+
+def test_a_draw_is_scored_on_all_points_where_a_step_takes_a_batch():
+    batches = CONTROL.replace(batch={"mode": "shuffle", "size": 1}, max_epochs=2)
+    text = " ".join(study_text(study(batches, ["best:2"], 16, draws=20, devices=1)).split())
+    words = "a forward pass over one batch; a draw that is scored on all points takes about 4 of them, 1.33."
+    assert f"1/3: {words}" in text
 
 
 @pytest.mark.parametrize(("seeds", "message"), [(1, "at least 2 seeds, got 1"), (0, "at least 2 seeds, got 0")])

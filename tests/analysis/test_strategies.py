@@ -64,17 +64,32 @@ def test_intervals_of_percentiles_cover_as_they_say():
     assert 0.945 <= covered / 2000 <= 0.985  # whole ranks cover a little more
 
 
+def test_an_interval_that_draws_cannot_bound_is_open():
+    low, high = threshold_of(np.arange(100.0), 1).interval
+    assert (low, high) == (-np.inf, 3.0)  # with probability .99^100 = .37 all 100 draws are above the percentile
+    assert threshold_of(np.arange(100.0), 99).interval.high == np.inf
+
+
+def test_draws_without_a_loss_have_no_place_in_its_law():
+    assert threshold_of([np.nan, 1, 2, 3, np.nan], 50) == threshold_of([1, 2, 3], 50)
+    with pytest.raises(ValueError, match="none of 2 draws has a loss"):
+        threshold_of([np.nan, np.nan], 50)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("lower:3", "'lower:3' in the strategy 'lower:3' is unknown: a strategy is made of"),
         ("best", "best in the strategy 'best' needs a number"),
+        ("best:2.7", "'best:2.7' in the strategy 'best:2.7': draws are a whole number"),
+        ("first-batch:1e999", "draws are a whole number"),
         ("best:0", "draws must be positive, got 0"),
         ("below:1.2.3", "'1.2.3' in the strategy 'below:1.2.3' is not a number"),
         ("best:3%", "percentages are between 0 and 100 and go with below and above"),
         ("below:100%", "percentages are between 0 and 100"),
         ("best:3+kaiming", "a law comes first"),
         ("tiny:3", "tiny"),
+        ("mirror:3", "'mirror:3' in the strategy 'mirror:3': mirror takes no number"),
         ("", "is unknown"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def test_tables_and_a_file(call: Call, tmp_path: Path):
     assert {path.name for path in (tmp_path / "there").iterdir()} == {
         "study.json", "strategies.svg", "loss.svg", "draws.svg",
     }  # fmt: skip
+
+
+def test_an_experiment_that_never_succeeds_is_drawn_too(call: Call):
+    said = call(*QUICK[:2], "--set", "max_epochs=1", "--set", "model.units=1", "--plots", *QUICK[2:])
+    assert said.exit_code == 0, said.stderr
+    assert "never" in said.stdout and re.search(r"best k \(of those below\)( +-){5}\n", said.stdout)
 
 
 @pytest.mark.parametrize(
