@@ -16,10 +16,10 @@ from scipy import stats
 from bench.options import parser
 from bench.report import machine, publish
 from jaxor import Run, get_experiment, simulate
+from jaxor.analysis.arms import ratio_of_medians
 from jaxor.analysis.diagnostics import dead_points, hidden_layer
 from jaxor.analysis.mechanism import exceptions, states
 from jaxor.analysis.ranking import Ranking
-from jaxor.analysis.sampling import ratio_of_medians
 from jaxor.analysis.solutions import dead_probability
 from jaxor.analysis.strategies import strategy
 from jaxor.estimates import wilson

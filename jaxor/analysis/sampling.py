@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from jaxor.analysis.findings import Failures, dead_at_start, failures
+from jaxor.analysis.arms import Arm, arm_of, states_of
+from jaxor.analysis.findings import Failures, failures
 from jaxor.analysis.mechanism import (
     Exceptions,
-    Gain,
-    Group,
     Step,
     by_loss,
-    by_state,
     exceptions,
-    gain,
     rank_correlation,
-    states,
 )
 from jaxor.analysis.ranking import LEAST, Outcome, Ranking, Recommendation, ThresholdError, recommend, threshold_error
 from jaxor.analysis.solutions import solution_distance
 from jaxor.analysis.strategies import Strategy, Threshold, strategy, threshold_of
-from jaxor.analysis.subject import NotKnown, Subject
+from jaxor.analysis.subject import Subject
 from jaxor.engine.choice import NoAcceptableDraw
 from jaxor.engine.status import Status
-from jaxor.estimates import Interval, Quantiles, Share, quantiles
+from jaxor.estimates import Quantiles, Share, quantiles
 from jaxor.experiments.experiment import Experiment
 from jaxor.simulation import simulate
 from jaxor.store.run import Run
@@ -42,74 +37,6 @@ KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 SHARES = (1.0, 0.7, 0.5, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 0.001)
 SAMPLES = (100, 300, 1000)
 PARTS = (0.01, 0.05, 0.1)
-RESAMPLES = 999
-
-
-class Ratio(NamedTuple):
-    """A ratio with its 95 % interval."""
-
-    value: float
-    interval: Interval
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One strategy's runs.
-
-    Attributes
-    ----------
-    name : str
-    init : dict
-        The initializer.
-    threshold : Threshold or None
-        If it was estimated.
-    runs, unstarted : int
-        Runs, and those of them that found nothing to start with.
-    success : Share
-        Of all runs.
-    epochs, epochs_of_successes : Quantiles or None
-        Over all runs that started, failures included, and over successes.
-    converged : int
-        Successes that ended below the loss threshold; the patience or the cap ended the others.
-    steps : float
-        Mean of all runs.
-    draws : float
-        Mean draws of first parameters.
-    speedup : Ratio or None
-        Median epochs of the control's successes divided by those here.
-    initial_loss, final_loss : Quantiles or None
-        Over all runs that started, final ones that are not finite left out.
-    states : tuple of Group or None
-        By what was dead at the start.
-    gain : Gain or None
-    """
-
-    name: str
-    init: Any
-    threshold: Threshold | None
-    runs: int
-    unstarted: int
-    success: Share
-    epochs: Quantiles | None
-    epochs_of_successes: Quantiles | None
-    converged: int
-    steps: float
-    draws: float
-    speedup: Ratio | None
-    initial_loss: Quantiles | None
-    final_loss: Quantiles | None
-    states: tuple[Group, ...] | None
-    gain: Gain | None
-
-    def cost(self, draw: float) -> float:
-        """Steps that a success costs if a draw costs as much as `draw` steps."""
-        share = self.success.share
-        return (self.draws * draw + self.steps) / share if share else float("inf")
-
-    @property
-    def draws_of_a_success(self) -> float:
-        """All draws, which are forward passes, for each success."""
-        return self.draws / self.success.share if self.success.share else float("inf")
 
 
 @dataclass(frozen=True)
@@ -229,7 +156,7 @@ def study(
     ranking = Ranking.of(first.initial_loss, success, first.steps, first.epochs, float(first.draws.mean()))
     ks = [k for k in KS if k == 1 or k * LEAST <= seeds]
     shares = [share for share in SHARES if share == 1 or share * seeds >= LEAST]
-    state, started = _states(first), first.status != Status.UNSTARTED
+    state, started = states_of(first), first.status != Status.UNSTARTED
     known = None if isinstance(state, str) else state
     distance = solution_distance(first.initial_params, first.param_names, control.to_dict())
     return Study(
@@ -260,71 +187,8 @@ _NO_DISTANCE = "no closed form is known for this model"
 
 def _arms(strategies: Sequence[Strategy], control: Run, simulated: Callable[[Strategy], Run]) -> tuple[Arm, ...]:
     """All strategies beside the control, the first of them."""
-    base = _arm(strategies[0], control, None)
-    return (base, *(_arm(one, simulated(one), (base, control)) for one in strategies[1:]))
-
-
-def _arm(one: Strategy, run: Run, control: tuple[Arm, Run] | None) -> Arm:
-    success, started = run.final_accuracy == 1, run.status != Status.UNSTARTED
-    state = _states(run)
-    groups = None if isinstance(state, str) else by_state(state, success[started])
-    speedup = apart = None
-    if control is not None:
-        arm, other = control
-        speedup = ratio_of_medians(other.epochs[other.final_accuracy == 1], run.epochs[success])
-        apart = None if groups is None or arm.states is None else gain(arm.states, groups)
-    return Arm(
-        name=one.name,
-        init=_plain(one.experiment.to_dict()["init"]),
-        threshold=one.threshold,
-        runs=len(run),
-        unstarted=int(np.count_nonzero(~started)),
-        success=Share.of(int(success.sum()), len(run)),
-        epochs=quantiles(run.epochs[started]),
-        epochs_of_successes=quantiles(run.epochs[success]),
-        converged=int(np.count_nonzero(success & (run.status == Status.CONVERGED))),
-        steps=float(run.steps.mean()),
-        draws=float(run.draws.mean()),
-        speedup=speedup,
-        initial_loss=quantiles(run.initial_loss[started]),
-        final_loss=quantiles(run.final_loss[np.isfinite(run.final_loss)]),
-        states=groups,
-        gain=apart,
-    )
-
-
-def ratio_of_medians(one: ArrayLike, other: ArrayLike, random_state: int = 0) -> Ratio | None:
-    """Median of whole numbers divided by that of others, with a 95 % interval from resampling both.
-
-    Returns
-    -------
-    Ratio or None
-        None if one of them is empty, or if medians may be 0.
-
-    Examples
-    --------
-    >>> ratio = ratio_of_medians([20] * 99 + [30], [10] * 99 + [5])
-    >>> ratio.value, ratio.interval
-    (2.0, Interval(low=2.0, high=2.0))
-    """
-    a, b = np.asarray(one), np.asarray(other)
-    if not a.size or not b.size:
-        return None
-    rng = np.random.default_rng(random_state)
-    above, below = (_resampled_medians(sample, rng) for sample in (a, b))
-    middle = float(np.median(b))
-    if middle == 0 or not below.all():
-        return None
-    ends = np.percentile(above / below, [2.5, 97.5])
-    return Ratio(float(np.median(a)) / middle, Interval(*ends.tolist()))
-
-
-def _resampled_medians(sample: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Medians of resamples; counts of each value are multinomial, so a million numbers cost no more than a few."""
-    values, counts = np.unique(sample, return_counts=True)
-    ends = np.cumsum(rng.multinomial(len(sample), counts / len(sample), RESAMPLES), axis=1)
-    low, high = (len(sample) - 1) // 2, len(sample) // 2
-    return (values[(ends <= low).sum(axis=1)] + values[(ends <= high).sum(axis=1)]) / 2
+    base = arm_of(strategies[0], control, None)
+    return (base, *(arm_of(one, simulated(one), (base, control)) for one in strategies[1:]))
 
 
 def _law(control: Experiment, run: Run, draws: int, devices: int | None) -> InitialLaw:
@@ -337,15 +201,6 @@ def _law(control: Experiment, run: Run, draws: int, devices: int | None) -> Init
         percentiles=tuple(threshold_of(start.initial_loss, percent) for percent in (1, 5, 10, 25, 50, 75)),
         accuracy=tuple(zip(levels.tolist(), shares, strict=True)) if len(levels) <= 10 else (),
     )
-
-
-def _states(run: Run) -> NDArray[np.int64] | str:
-    """What is dead at the start of each run that started, see `jaxor.analysis.mechanism.states`; or why not known."""
-    subject = Subject(run)
-    try:
-        return states(dead_at_start(subject), subject.positive)
-    except NotKnown as reason:
-        return str(reason)
 
 
 def _plain(value: Any) -> Any:

@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from jaxor.analysis.arms import Arm, Ratio
 from jaxor.analysis.mechanism import STATES
 from jaxor.analysis.ranking import Outcome
-from jaxor.analysis.sampling import Arm, Ratio, Study
+from jaxor.analysis.sampling import Study
 from jaxor.estimates import Quantiles, Share
 from jaxor.report.diagnoses import failures_text
 from jaxor.report.tables import columns, fields, percent

@@ -10,8 +10,9 @@ import pytest
 
 import jaxor
 from jaxor import Status
+from jaxor.analysis.arms import ratio_of_medians
 from jaxor.analysis.diagnostics import dead_points, hidden_layer
-from jaxor.analysis.sampling import Study, ratio_of_medians, study
+from jaxor.analysis.sampling import Study, study
 from jaxor.experiments.task import argmax_accuracy
 from jaxor.report.samplings import initializer_text, study_text
 
