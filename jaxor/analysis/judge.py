@@ -206,8 +206,9 @@ class Judge:
         if inner.limit == candidate.limit or inner.limit is None or inner.limit >= len(self.inside):
             return predicted, self.actual, self.groups
         left = np.flatnonzero(~np.isin(self.groups, self.design.rows.seed[some]))
-        if len(np.unique(self.groups[left])) < len(np.unique(self.groups)) / CALIBRATING:
-            train, left = next(iter(group_folds(self.groups, min(CALIBRATING, len(np.unique(self.groups))))))
+        runs = len(self.one_each)
+        if len(np.unique(self.groups[left])) < runs / CALIBRATING:
+            train, left = next(group_folds(self.groups, min(CALIBRATING, runs)))
             estimator, _ = fitted(candidate, self.design, self.inside[train], self.random_state)
         return forecast(estimator, candidate, self.design, self.inside[left]), self.actual[left], self.groups[left]
 

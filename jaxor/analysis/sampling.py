@@ -162,7 +162,7 @@ def study(
     return Study(
         control=control,
         seeds=seeds,
-        law=_law(control, first, draws, devices),
+        law=_law(control, draws, devices),
         arms=arms,
         arms_without_patience=without,
         best_of=tuple((k, ranking.best_of(k)) for k in ks),
@@ -191,7 +191,7 @@ def _arms(strategies: Sequence[Strategy], control: Run, simulated: Callable[[Str
     return (base, *(arm_of(one, simulated(one), (base, control)) for one in strategies[1:]))
 
 
-def _law(control: Experiment, run: Run, draws: int, devices: int | None) -> InitialLaw:
+def _law(control: Experiment, draws: int, devices: int | None) -> InitialLaw:
     start = simulate(control.replace(max_epochs=0), draws, traces="none", parameters="none", devices=devices)
     accuracy = start.final_accuracy[start.status != Status.UNSTARTED]
     levels, counts = np.unique(accuracy, return_counts=True)

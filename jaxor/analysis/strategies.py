@@ -98,10 +98,9 @@ def strategy(text: str, control: Experiment, draws: int = 100_000) -> Strategy:
             assert value is not None  # noqa: S101 (the pattern has it so)
             threshold = percentile(_with(control, init), value, draws)
             value = threshold.value
-        whole = option == "draws" and value is not None
-        init = {"name": kind, "base": _plain(init)} | (
-            {option: int(value) if whole else value} if value is not None else {}
-        )
+        init = {"name": kind, "base": _plain(init)}
+        if value is not None:
+            init[option] = int(value) if option == "draws" else value
     return Strategy(text, _with(control, init), threshold)
 
 

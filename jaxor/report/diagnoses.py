@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxor.analysis.diagnosis import Diagnosis
 from jaxor.analysis.diagnostics import Bin
 from jaxor.analysis.findings import Clustering, DeadPoints, DeadUnits, Failures, MirrorPairs, Spread
-from jaxor.report.tables import columns, count, fields, percent
+from jaxor.report.tables import columns, count, fields, percent, section, wrapped
 
 SHOWN = 4
 """Clusters of each kind that are shown, the largest ones."""
@@ -42,13 +41,13 @@ def _section(found: Diagnosis, name: str) -> str:
     title, text = _SECTIONS[name]
     value = getattr(found, name)
     body = f"Not known: {found.left_out[name]}." if value is None else text(value)
-    return f"{title}\n{'-' * len(title)}\n{body if value is not None else textwrap.fill(body, 100)}"
+    return section(title, body if value is not None else wrapped(body))
 
 
 def _dead_points(rows: Sequence[DeadPoints]) -> str:
     heads = ("accuracy", "runs", "no point", "some point", "of class 0", "of class 1")
     cells = [(row.accuracy, *("-" if number is None else f"{number:,}" for number in row[1:])) for row in rows]
-    return columns([heads, *cells], "<>>>>>") + "\n\n" + _note(
+    return columns([heads, *cells], "<>>>>>") + "\n\n" + wrapped(
         "By accuracy after training: runs that begin with no dead point, with some, and with one of each class. At a "
         "dead point no unit's pre-activation is above 0; if the activation is ReLU, no gradient comes from there."
     )  # fmt: skip
@@ -66,7 +65,7 @@ def _mirror_pairs(found: MirrorPairs) -> str:
     )
     if found.found:
         text += f" Cosine: {_spread(found.cosine, '.5f')}."
-    return _note(text)
+    return wrapped(text)
 
 
 def _spread(found: Spread, digits: str = ".3g") -> str:
@@ -77,19 +76,19 @@ def _spread(found: Spread, digits: str = ".3g") -> str:
 
 def _nearest(found: Mapping[str, Spread]) -> str:
     return columns([("points of", "distance"), *((name, _spread(one)) for name, one in found.items())], "<<") + (
-        "\n\n" + _note("Of each point to the nearest unit's hyperplane, over the points of all runs.")
+        "\n\n" + wrapped("Of each point to the nearest unit's hyperplane, over the points of all runs.")
     )
 
 
 def _distances(found: Clustering) -> str:
-    return f"{_table({'units of successful runs': found}, ('class 0', 'class 1'))}\n\n" + _note(
+    return f"{_table({'units of successful runs': found}, ('class 0', 'class 1'))}\n\n" + wrapped(
         "Mean distance of the points of each class to a unit's hyperplane: clusters of these pairs, with standard "
         "deviations."
     )  # fmt: skip
 
 
 def _clusters(found: Mapping[str, Clustering]) -> str:
-    return f"{_table(found)}\n\n" + _note(
+    return f"{_table(found)}\n\n" + wrapped(
         "DBSCAN, neighbours within .1: the largest clusters with their centres and standard deviations. A row is a "
         "unit's weights or bias, and of layers all weights of a run."
     )  # fmt: skip
@@ -116,7 +115,7 @@ def _table(found: Mapping[str, Clustering], heads: Sequence[str] = ("centre",)) 
 
 def _failure_angles(found: Mapping[str, Spread]) -> str:
     rows = [(name, f"{one.values:,}", _spread(one, ".2f")) for name, one in found.items()]
-    return columns([("", "units", "degrees"), *rows], "<><") + "\n\n" + _note(
+    return columns([("", "units", "degrees"), *rows], "<><") + "\n\n" + wrapped(
         "Initial weights of a unit against the nearer of (.54, -.54) and (-.54, .54), where those of a single "
         "layer's solutions lie; two layers have others."
     )  # fmt: skip
@@ -130,7 +129,7 @@ def _displacement(found: Mapping[str, Sequence[Bin]]) -> str:
              "-" if one.mean is None else f"{one.mean:,.1f}")
             for one in bins
         ]  # fmt: skip
-    return columns(rows, "<>>>>") + "\n\n" + _note(
+    return columns(rows, "<>>>>") + "\n\n" + wrapped(
         "Units between percentiles 0, 10, 25, 50, 75, 90 and 100 of the angle, in degrees, between their weights "
         "before and after training, and of the ratio of lengths, before to after. Epochs are those of the unit's run, "
         "all runs included."
@@ -152,7 +151,7 @@ def failures_text(found: Failures) -> str:
         )
     rest = found.runs - sum(one.plateau.runs for one in found.plateaus)
     rows += [("elsewhere", f"{rest:,}", *[""] * 5)] * bool(rest)
-    return columns(rows, "<>><>><") + "\n\n" + _note(
+    return columns(rows, "<>><>><") + "\n\n" + wrapped(
         "Losses that many of the failed runs end with, to within .005: their median. Errors: the loss of each point, "
         "ascending, as most of these runs have them, and how many do so to within .02; outputs at each point of one of "
         "those."
@@ -170,10 +169,6 @@ def _output(output: Any) -> str:
     if isinstance(output, list):
         return f"({', '.join(map(_output, output))})"
     return f"{round(output, 2) + 0.0:g}"
-
-
-def _note(text: str) -> str:
-    return textwrap.fill(text, 100)
 
 
 _SECTIONS: Mapping[str, tuple[str, Callable[[Any], str]]] = {

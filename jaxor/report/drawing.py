@@ -112,6 +112,18 @@ def save_plot(figure: Figure, path: Path) -> Path:
     return path
 
 
+def save_figures(figures: Mapping[str, Figure], directory: Path) -> list[Path]:
+    """Write figures as SVG by their names into a directory, which is made if need be.
+
+    Raises
+    ------
+    OSError
+        As the system gave it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    return [save_plot(figure, directory / f"{name}.svg") for name, figure in figures.items()]
+
+
 def draw_rows(axes: Axes, x: Numbers, y: Numbers, edges: tuple[Numbers, Numbers]) -> Any:
     """Draw rows as points, or as counts in cells if they are many.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from jaxor.analysis.sound import LANDMARKS
 from jaxor.analysis.survival import Coefficient, SurvivalModels
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval
-from jaxor.report.tables import columns, count, fields, percent
+from jaxor.report.tables import columns, count, fields, percent, section, wrapped
 
 _FACES = {
     "law": "laws",
@@ -32,24 +31,16 @@ def fit_text(fit: Fit) -> str:
     """What `jaxor fit` says."""
     parts = [
         _head(fit),
-        _title("Models of the epochs that remain", _models(fit.models)),
-        *([_title("Verdicts", _verdicts(fit))] if fit.verdicts else []),
-        _title("Least squares by family of features", _ablations(fit)),
-        *([_title("What the sound forest looks at", _importances(fit))] if fit.importances else []),
-        _title("The law", _laws(fit)),
-        *([_title("Regions of parameter space", _regions(fit.regions))] if fit.regions else []),
-        _title("Epochs until convergence, censored runs included", _censoring(fit.censoring)),
-        _title("What in the initial state decides them", _survival(fit.survival)),
+        section("Models of the epochs that remain", _models(fit.models)),
+        *([section("Verdicts", _verdicts(fit))] if fit.verdicts else []),
+        section("Least squares by family of features", _ablations(fit)),
+        *([section("What the sound forest looks at", _importances(fit))] if fit.importances else []),
+        section("The law", _laws(fit)),
+        *([section("Regions of parameter space", _regions(fit.regions))] if fit.regions else []),
+        section("Epochs until convergence, censored runs included", _censoring(fit.censoring)),
+        section("What in the initial state decides them", _survival(fit.survival)),
     ]
     return "\n\n".join(parts)
-
-
-def _title(title: str, text: str) -> str:
-    return f"{title}\n{'-' * len(title)}\n{text}"
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 100)
 
 
 def _head(fit: Fit) -> str:
@@ -115,7 +106,7 @@ def _models(models: Sequence[Judged]) -> str:
     if any(m.candidate.face == "sound" and m.candidate.name == "kernel_rbf" and m.rows > LANDMARKS for m in models):
         notes += f" The sound kernel_rbf is approximated by Nystroem's method from {LANDMARKS:,} rows."
     failed = [f"{m.candidate.face}/{m.candidate.name} could not be fitted: {m.failure}" for m in models if m.failure]
-    return "\n".join([*shown, "", *map(_wrapped, failed), _wrapped(notes)])
+    return "\n".join([*shown, "", *map(wrapped, failed), wrapped(notes)])
 
 
 def _model(model: Judged) -> tuple[str, ...]:
@@ -166,7 +157,7 @@ def _verdicts(fit: Fit) -> str:
             f" Costly models learn from {fit.settings.fold_rows:,} rows in a fold, laws from all: the comparison leans "
             "to the laws; held-out scores are of the models as they are kept."
         )
-    return f"{columns(rows, '<><<')}\n\n{_wrapped(note)}"
+    return f"{columns(rows, '<><<')}\n\n{wrapped(note)}"
 
 
 def _ablations(fit: Fit) -> str:
@@ -200,7 +191,7 @@ def _laws(fit: Fit) -> str:
     lines.append(columns([("epochs per e-fold of", "slope", "95 %"), *rows], "<><"))
     if slopes.theory is not None:
         lines.append(
-            _wrapped(
+            wrapped(
                 "The slope on the plain logarithm of the distance to the end is too small: that distance lacks what is "
                 "left at the end, so it falls faster than geometrically in the last epochs, which stretches its "
                 "logarithm."
@@ -221,7 +212,7 @@ def _speed(speed: Speed) -> str:
             f"shift of the logarithm above added it is {speed.shifted:.3f} ({left:.3f} to {right:.3f}). What the two "
             "do not agree on is undecided."
         )
-    return _wrapped(
+    return wrapped(
         f"Step length ~ distance^{speed.exponent:.3f} ({low:.3f} to {high:.3f}), where 0 is a constant speed and 1 a "
         f"constant relative rate.{shifted} Constant speed: {speed.constant_speed}. Constant rate: "
         f"{speed.constant_rate}. In the median run the longest step is {speed.fastest:,.3g} times the shortest."
@@ -241,7 +232,7 @@ def _regions(regions: Regions) -> str:
         f"other half. It explains {percent(max(regions.share, 0.0), 1000)} of what the law leaves. "
         f"Some region surely slower by more than an epoch: {regions.slow}."
     )
-    return f"{columns(rows, '>>>>')}\n\n{_wrapped(note)}"
+    return f"{columns(rows, '>>>>')}\n\n{wrapped(note)}"
 
 
 def _censoring(found: Censoring) -> str:
@@ -254,24 +245,24 @@ def _censoring(found: Censoring) -> str:
         ("Kaplan-Meier's median", _median(found.kaplan_meier.median)),
         ("half of all runs have converged by", _median(found.incidence.median)),
     ]
-    return "\n\n".join([columns(rows, "<>>>>"), columns(medians, "<<"), _wrapped(found.note)])
+    return "\n\n".join([columns(rows, "<>>>>"), columns(medians, "<<"), wrapped(found.note)])
 
 
 def _survival(found: SurvivalModels | str) -> str:
     if isinstance(found, str):
-        return _wrapped(f"Not known: {found}.")
+        return wrapped(f"Not known: {found}.")
     effects = {model.name: {c.name: c for c in model.coefficients} for model in found.models}
     rows = [("per std. deviation of", *(_SURVIVAL[model.name] for model in found.models))]
     for feature in found.features:
         rows.append((feature.name, *(_effect(effects[model.name].get(feature.name)) for model in found.models)))
     rows.append(("held-out concordance", *(_maybe(model.concordance) for model in found.models)))
-    failures = [_wrapped(f"{_SURVIVAL[m.name]}: {m.failure}") for m in found.models if m.failure]
-    left = [_wrapped(f"Without {name}: {reason}.") for name, reason in found.left_out.items()]
+    failures = [wrapped(f"{_SURVIVAL[m.name]}: {m.failure}") for m in found.models if m.failure]
+    left = [wrapped(f"Without {name}: {reason}.") for name, reason in found.left_out.items()]
     note = (
         "With 95 % intervals. Accelerated failure time (AFT): ln of the factor on the epochs. Cox: ln of the factor on "
         "the rate of converging. " + found.note
     )
-    return "\n".join([columns(rows, "<" + ">" * len(found.models)), "", *failures, *left, _wrapped(note)])
+    return "\n".join([columns(rows, "<" + ">" * len(found.models)), "", *failures, *left, wrapped(note)])
 
 
 _SURVIVAL = {"weibull_aft": "Weibull AFT", "lognormal_aft": "log-normal AFT", "cox": "Cox"}
@@ -326,7 +317,7 @@ def sweep_text(fits: Sequence[Fit]) -> str:
         "deviations from the means of each run. R2 by folds cut between runs: epochs linear in d, and by the shifted "
         "logarithm. Where not all runs converged, the others are censored and not in the rows."
     )
-    return f"{columns(rows, '<' * len(changed) + '>' * 10)}\n\n{_wrapped(note)}"
+    return f"{columns(rows, '<' * len(changed) + '>' * 10)}\n\n{wrapped(note)}"
 
 
 def _maybe(value: float | None) -> str:

@@ -24,7 +24,7 @@ from jaxor.report.drawing import (
     epoch_edges,
     frame_edges,
     new_figure,
-    save_plot,
+    save_figures,
     style,
 )
 from jaxor.report.tables import count
@@ -86,9 +86,7 @@ def save_diagnosis_plots(found: Diagnosis, directory: Path) -> list[Path]:
     OSError
         As the system gave it.
     """
-    figures = diagnosis_plots(found)
-    directory.mkdir(parents=True, exist_ok=True)
-    return [save_plot(figure, directory / f"{name}.svg") for name, figure in figures.items()]
+    return save_figures(diagnosis_plots(found), directory)
 
 
 def _hyperplanes(found: Diagnosis, subject: Subject) -> Figure:

@@ -23,7 +23,7 @@ from jaxor.report.drawing import (
     frame_edges,
     medians,
     new_figure,
-    save_plot,
+    save_figures,
     style,
 )
 from jaxor.report.tables import count
@@ -81,9 +81,7 @@ def save_plots(fit: Fit, directory: Path) -> list[Path]:
     OSError
         As the system gave it.
     """
-    figures = fit_plots(fit)
-    directory.mkdir(parents=True, exist_ok=True)
-    return [save_plot(figure, directory / f"{name}.svg") for name, figure in figures.items()]
+    return save_figures(fit_plots(fit), directory)
 
 
 def _forecast(fit: Fit) -> Figure:

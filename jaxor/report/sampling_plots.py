@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxor.analysis.sampling import Study
-from jaxor.report.drawing import BLACK, BLUE, GREY, VERMILION, new_figure, save_plot, style
+from jaxor.report.drawing import BLACK, BLUE, GREY, VERMILION, new_figure, save_figures, style
 
 if TYPE_CHECKING:  # an extra
     from matplotlib.figure import Figure
@@ -42,9 +42,7 @@ def save_plots(study: Study, directory: Path) -> list[Path]:
     ImportError
         matplotlib is not installed.
     """
-    figures = study_plots(study)
-    directory.mkdir(parents=True, exist_ok=True)
-    return [save_plot(figure, directory / f"{name}.svg") for name, figure in figures.items()]
+    return save_figures(study_plots(study), directory)
 
 
 def _strategies(study: Study) -> Figure:

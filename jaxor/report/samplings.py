@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from jaxor.analysis.ranking import Outcome
 from jaxor.analysis.sampling import Study
 from jaxor.estimates import Quantiles, Share
 from jaxor.report.diagnoses import failures_text
-from jaxor.report.tables import columns, fields, percent
+from jaxor.report.tables import columns, fields, percent, section, wrapped
 
 
 def study_text(study: Study) -> str:
@@ -28,42 +27,34 @@ def study_text(study: Study) -> str:
                 ("intervals", "95 %; shares by Wilson, ratios of medians by resampling runs"),
             ]
         ),
-        _title("Initial loss of the control", _law(study)),
-        _title("Strategies", _arms(study.arms)),
-        _title("Losses before and after training, all runs", _losses(study.arms)),
+        section("Initial loss of the control", _law(study)),
+        section("Strategies", _arms(study.arms)),
+        section("Losses before and after training, all runs", _losses(study.arms)),
     ]
     if study.arms_without_patience:
         words = (
             f"The patience of {study.control.stop.patience} epochs ends failures early and some successes before the "
             "loss threshold does, so epochs above compare different reasons to stop. Below it is off."
         )
-        parts.append(_title("The same without patience", f"{_wrapped(words)}\n\n{_arms(study.arms_without_patience)}"))
-    parts.append(_title("What a success costs", _costs(study)))
-    parts.append(_title("Choosing among k draws, or below a share of the law", _curves(study)))
-    parts.append(_title("Thresholds from a sample", _errors(study)))
-    parts.append(_title("Success by initial loss, control", _by_loss(study)))
+        parts.append(section("The same without patience", f"{wrapped(words)}\n\n{_arms(study.arms_without_patience)}"))
+    parts.append(section("What a success costs", _costs(study)))
+    parts.append(section("Choosing among k draws, or below a share of the law", _curves(study)))
+    parts.append(section("Thresholds from a sample", _errors(study)))
+    parts.append(section("Success by initial loss, control", _by_loss(study)))
     if study.arms[0].states is not None:
-        parts.append(_title("What is dead at the start, and what is left of the gain", _mechanism(study)))
-    parts.append(_title("Where failed runs of the control ended", failures_text(study.failures)))
+        parts.append(section("What is dead at the start, and what is left of the gain", _mechanism(study)))
+    parts.append(section("Where failed runs of the control ended", failures_text(study.failures)))
     if study.distance is not None:
         parts.append(
-            _wrapped(
+            wrapped(
                 "Initial loss as a proxy of the distance to the nearest exact solution: rank correlation "
                 f"{study.distance:.3f} over the control's runs."
             )
         )
     if study.left_out:
         reasons = "; ".join(f"{name}, {reason}" for name, reason in study.left_out.items())
-        parts.append(_wrapped(f"Left out: {reasons}."))
+        parts.append(wrapped(f"Left out: {reasons}."))
     return "\n\n".join(parts)
-
-
-def _title(title: str, text: str) -> str:
-    return f"{title}\n{'-' * len(title)}\n{text}"
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 100)
 
 
 def initializer_text(init: Any) -> str:
@@ -89,13 +80,13 @@ def _law(study: Study) -> str:
     text = columns(rows, ">>>")
     losses = law.losses
     if losses is not None:
-        text += "\n\n" + _wrapped(
+        text += "\n\n" + wrapped(
             f"From {law.percentiles[0].draws:,} draws; mean {losses.mean:.4f}, lowest {losses.min:.4g}, highest "
             f"{losses.max:.3g}. Intervals by order statistics, exact whatever the law."
         )
     if law.accuracy:
         shares = ", ".join(f"{level:g}: {_share(share)}" for level, share in law.accuracy)
-        text += "\n" + _wrapped(f"Draws by initial accuracy: {shares}.")
+        text += "\n" + wrapped(f"Draws by initial accuracy: {shares}.")
     return text
 
 
@@ -130,7 +121,7 @@ def _arms(arms: Sequence[Arm]) -> str:
     if short:
         notes.append(f"Successes that did not end at the loss threshold: {', '.join(short)}.")
     table = columns(rows, "<>>>>>>>>>")
-    return "\n".join([table, *(["", *map(_wrapped, notes)] if notes else [])])
+    return "\n".join([table, *(["", *map(wrapped, notes)] if notes else [])])
 
 
 def _losses(arms: Sequence[Arm]) -> str:
@@ -171,7 +162,7 @@ def _costs(study: Study) -> str:
     else:
         passes = study.control.steps_per_epoch
         words += f" over one batch; a draw that is scored on all points takes about {passes} of them, {passes / 3:.3g}."
-    return f"{columns(rows, '<>' + '>' * len(costs))}\n\n{_wrapped(words)}"
+    return f"{columns(rows, '<>' + '>' * len(costs))}\n\n{wrapped(words)}"
 
 
 def _number(value: float) -> str:
@@ -194,7 +185,7 @@ def _curves(study: Study) -> str:
         "Computed from the control's runs alone: a run of rank i is the lowest of k with a known probability. Epochs: "
         "mean of successes."
     )
-    return f"{columns(rows, '>>>>>>>>>')}\n\n{_wrapped(words)}"
+    return f"{columns(rows, '>>>>>>>>>')}\n\n{wrapped(words)}"
 
 
 def _errors(study: Study) -> str:
@@ -212,7 +203,7 @@ def _errors(study: Study) -> str:
         "of n draws has Beta(j, n + 1 - j) of the law below it, exactly. Draws needed are the mean over samples; "
         "below the lowest of all it is infinite."
     )
-    return f"{columns(rows, '>>>>>>>')}\n\n{_wrapped(words)}"
+    return f"{columns(rows, '>>>>>>>')}\n\n{wrapped(words)}"
 
 
 def _successes(found: tuple[float, float, float]) -> tuple[str, str]:
@@ -259,10 +250,10 @@ def _mechanism(study: Study) -> str:
         "success: avoided is what comes of other shares of dead points, remaining of higher success among runs alike."
     )
     words += " Runs that found no acceptable draw are left out here." * any(arm.unstarted for arm in study.arms)
-    text = f"{columns(rows, '<' + '>' * (len(rows[0]) - 1))}\n\n{_wrapped(words)}"
+    text = f"{columns(rows, '<' + '>' * (len(rows[0]) - 1))}\n\n{wrapped(words)}"
     found = study.exceptions
     if found is not None:
-        text += "\n\n" + _wrapped(
+        text += "\n\n" + wrapped(
             f"Success exactly if no class-1 point is dead at the start: {found.share.count:,} of {found.runs:,} "
             f"runs of the control are against it ({100 * (found.share.share or 0):.3g} %): "
             f"{found.dead_succeeded:,} succeeded with a dead one, {found.alive_failed:,} failed without."

@@ -42,6 +42,16 @@ def columns(rows: Iterable[Sequence[str]], align: str) -> str:
     return "\n".join("  ".join(row).rstrip() for row in cells)
 
 
+def section(title: str, text: str) -> str:
+    """A text under its title."""
+    return f"{title}\n{'-' * len(title)}\n{text}"
+
+
+def wrapped(text: str) -> str:
+    """A sentence or two below a wide table: 100 columns."""
+    return textwrap.fill(text, 100)
+
+
 def fields(rows: Iterable[tuple[str, str]]) -> str:
     """Names with what they are, long texts wrapped to 80 columns."""
     return "\n".join(
