@@ -111,7 +111,7 @@ def _along(dynamics: Dynamics) -> Callable[[Array, Array], Array]:
     def along(before: Array, keys: Array) -> Array:
         def step(lanes: Lane, params: Array) -> tuple[Lane, Array]:
             lanes = layout.batch(again)(lanes, layout.split(params))
-            batch = None if dynamics.experiment.batch.size is None else layout.batch(points)(lanes.key, lanes.step)
+            batch = layout.batch(points)(lanes.key, lanes.step) if dynamics.experiment.batch.indexed else None
             lanes = layout.batch(dynamics.step)(lanes, batch)
             leaves = jax.tree.leaves(layout.join(lanes.optimizer))
             return lanes, jnp.concatenate([leaf.reshape(len(params), -1) for leaf in leaves], axis=1)

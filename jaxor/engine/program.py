@@ -103,7 +103,7 @@ class Program:
     def __init__(self, experiment: Experiment, lane_width: int) -> None:
         self.dynamics = Dynamics(experiment)
         self.width = lane_width
-        self.full = experiment.batch.mode == "full"
+        self.full = not experiment.batch.indexed
         self.look = EPOCHS_PER_LOOK if self.full else self.dynamics.steps_per_epoch
         self.layout = layout_for(self.dynamics.order.size, self.dynamics.points)
 

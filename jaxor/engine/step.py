@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxor.engine.keys import BATCH, INIT, NOISE, stream
 from jaxor.engine.parameters import FlatOrder, flat_order
@@ -90,7 +91,7 @@ class Dynamics:
 
     def setting(self, key_data: Array) -> Setting:
         """What the initializer of a run may look at."""
-        if self.experiment.batch.size is None:
+        if not self.experiment.batch.indexed:
             return self.plain_setting
         return self.plain_setting._replace(first_batch=self.batches(key_data, jnp.zeros((), jnp.int32))[0])
 
@@ -171,10 +172,8 @@ class Dynamics:
 
     def _differentiate(self, lane: Lane, batch: Array | None) -> tuple[Array, Array, Look, Any]:
         """Loss and gradient (P,) before the step, what interventions may look at, and the model's new state."""
-        law, task = self.law, self.law.task
-        inputs, targets = task.inputs, task.targets
-        if batch is not None:
-            inputs, targets = jnp.asarray(inputs)[batch], jnp.asarray(targets)[batch]
+        law = self.law
+        inputs, targets = self._points(lane, batch)
         noise = jax.random.fold_in(stream(lane.key, NOISE), lane.step)
         prepare_key, model_key, rule_key = jax.random.split(noise, 3)
         params, state = self.order.unflatten(lane.params), lane.model
@@ -187,6 +186,15 @@ class Dynamics:
 
         (loss, (outputs, aux, new_state)), grads = jax.value_and_grad(objective, has_aux=True)(params)
         return loss, self.order.flatten(grads), Look(params, grads, outputs, aux, rule_key), new_state
+
+    def _points(self, lane: Lane, batch: Array | None) -> tuple[ArrayLike, ArrayLike]:
+        """Inputs and targets that a step sees."""
+        task = self.law.task
+        if self.experiment.batch.mode == "stream" and task.sample is not None:
+            return task.sample(jax.random.fold_in(stream(lane.key, BATCH), lane.step), self.points)
+        if batch is None:
+            return task.inputs, task.targets
+        return jnp.asarray(task.inputs)[batch], jnp.asarray(task.targets)[batch]
 
     def _intervene(self, lane: Lane, look: Look) -> tuple[Array, tuple[Any, ...]]:
         """Parameters (P,) after all interventions, and the interventions' new states: all look, then each acts."""

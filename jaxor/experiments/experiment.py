@@ -12,6 +12,7 @@ from typing import Any
 import optax
 import tomli_w
 
+from jaxor.experiments import adaptive, separated, small  # noqa: F401 (their parts are known by name)
 from jaxor.experiments.initialize import INITIALIZERS
 from jaxor.experiments.intervention import INTERVENTIONS, Intervention
 from jaxor.experiments.law import Law, check_fit
@@ -30,21 +31,31 @@ class Batch:
     """Which points a step sees.
 
     ``full``: all. ``shuffle``: batches of `size` from a fresh permutation each epoch, the short last one dropped.
-    ``replacement``: `size` independent draws a step, as many steps an epoch as with ``shuffle``.
+    ``replacement``: `size` independent draws a step, `steps` an epoch, or else as many as with ``shuffle``.
+    ``stream``: `size` fresh points a step from the population of a task that has one; an epoch is one step.
     """
 
     mode: str = "full"
     size: int | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
-        _check_fields(self, "batch", mode=str, size=int | None)
-        require(
-            self.mode in ("full", "shuffle", "replacement"), "batch.mode", "full, shuffle or replacement", self.mode
-        )
+        _check_fields(self, "batch", mode=str, size=int | None, steps=int | None)
+        modes = "full", "shuffle", "replacement", "stream"
+        require(self.mode in modes, "batch.mode", f"one of {', '.join(modes)}", self.mode)
         if self.mode == "full":
             require(self.size is None, "batch.size", "left out when batch.mode is full", self.size)
         else:
             require(self.size is not None and self.size > 0, "batch.size", "a positive whole number", self.size)
+        if self.mode == "replacement":
+            require(self.steps is None or self.steps > 0, "batch.steps", "a positive whole number", self.steps)
+        else:
+            require(self.steps is None, "batch.steps", "left out unless batch.mode is replacement", self.steps)
+
+    @property
+    def indexed(self) -> bool:
+        """Whether a step sees some of the task's points, by their numbers."""
+        return self.mode in ("shuffle", "replacement")
 
 
 @dataclass(frozen=True)
@@ -173,10 +184,13 @@ class Experiment:
         model, init, loss, optimizer = self._build_taskless()
         law = Law(self._build_task(), model, init, loss, optimizer, self._build_rules())
         points = len(law.task.inputs)
-        require((self.batch.size or 1) <= points, "batch.size", f"at most the task's {points} points", self.batch.size)
+        if self.batch.indexed:
+            require(self.batch.size <= points, "batch.size", f"at most the task's {points} points", self.batch.size)
+        if self.batch.mode == "stream" and law.task.sample is None:
+            raise ExperimentError("batch.mode stream needs a task with a population, such as antipodal")
         steps = self.max_epochs * self.steps_per_epoch
         require(steps < 2**31, "max_epochs", "such that there are less than 2^31 steps", self.max_epochs)
-        check_fit(law, self.batch.size)
+        check_fit(law, self.batch.size if self.batch.indexed else None)
         return law
 
     def _build_task(self) -> Task:
@@ -209,8 +223,10 @@ class Experiment:
 
     @property
     def steps_per_epoch(self) -> int:
-        """1 for full batch; else the full batches that fit into the task."""
-        return 1 if self.batch.size is None else len(self._build_task().inputs) // self.batch.size
+        """1 for full batch and streams; else what `batch.steps` says, or the full batches that fit into the task."""
+        if not self.batch.indexed:
+            return 1
+        return self.batch.steps or len(self._build_task().inputs) // self.batch.size
 
     def _parts(self) -> tuple[Part, ...]:
         return (*(getattr(self, key) for key in _REGISTRIES), *self.interventions)

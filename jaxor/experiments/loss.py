@@ -57,3 +57,42 @@ def bce_with_logits() -> Loss:
 def cross_entropy() -> Loss:
     """Softmax cross-entropy with one-hot targets, mean over the points."""
     return lambda outputs, targets: jnp.mean(optax.softmax_cross_entropy(outputs, _like(outputs, targets)))
+
+
+# Losses of Wang & Ma (NeurIPS 2022): means over the points of a function of the margin z, with targets +-1 and one
+# output, or one-hot targets, of which z takes the true class's output and no other.
+
+
+def _margin(outputs: Array, targets: ArrayLike) -> Array:
+    """Margins z (n,): y f, or y . f over the classes."""
+    products = outputs * _like(outputs, targets)
+    return products if products.ndim == 1 else jnp.sum(products, -1)
+
+
+@LOSSES.register("quadratic")
+def quadratic() -> Loss:
+    """Half the squared distance of a point's outputs from its targets, mean over the points."""
+
+    def loss(outputs: Array, targets: ArrayLike) -> Array:
+        halves = (outputs - _like(outputs, targets)) ** 2 / 2
+        return jnp.mean(halves if halves.ndim == 1 else jnp.sum(halves, -1))
+
+    return loss
+
+
+@LOSSES.register("logistic")
+def logistic() -> Loss:
+    """log(1 + exp(-z)) of the margin z, mean over the points; with one-hot targets not softmax cross-entropy."""
+    return lambda outputs, targets: jnp.mean(jnp.logaddexp(0.0, -_margin(outputs, targets)))
+
+
+@LOSSES.register("exponential")
+def exponential() -> Loss:
+    """exp(-z) of the margin z, mean over the points."""
+    return lambda outputs, targets: jnp.mean(jnp.exp(-_margin(outputs, targets)))
+
+
+@LOSSES.register("hinge")
+def hinge() -> Loss:
+    """max(0, 1 - z) of the margin z, mean over the points; its derivative at z = 1 is 0."""
+    return lambda outputs, targets: jnp.mean(jax.nn.relu(1 - _margin(outputs, targets)))

@@ -264,3 +264,29 @@ def mlp(*, widths: list[int]) -> Model:
         return _linear(params, layers[-1], inputs)
 
     return plain(shapes, forward)
+
+
+@MODELS.register("relu_net")
+def relu_net(*, inputs: int, hidden: int, classes: int = 0, bias: bool = False, train_output: bool = True) -> Model:
+    """Sum of units a_k relu(b_k x + c_k), all trained or the first layer alone; Kaiming first layer, Xavier second.
+
+    Models (4), one output (`classes` 0) and no bias, and (6), an output a class and a bias c, of Wang & Ma (NeurIPS
+    2022). At the kink relu' is 0.
+    """
+    for name, value in (("inputs", inputs), ("hidden", hidden)):
+        require(value > 0, name, "positive", value)
+    require(classes >= 0, "classes", "0 (one output) or positive", classes)
+    shapes = {"linear1.weight": (hidden, inputs)}
+    shapes |= {"linear1.bias": (hidden,)} if bias else {}
+    shapes |= {"linear2.weight": (max(classes, 1), hidden)}
+
+    def std(name: str, weight: Array) -> float:
+        return (kaiming_std if name == "linear1.weight" else xavier_std)(name, weight)
+
+    def apply(params: Params, inputs: ArrayLike, state: State, key: Array, train: bool) -> tuple[Array, Aux, State]:
+        z = jnp.asarray(inputs) @ params["linear1.weight"].T + params.get("linear1.bias", 0)
+        output = params["linear2.weight"]
+        values = jax.nn.relu(z) @ (output if train_output else jax.lax.stop_gradient(output)).T
+        return values if classes else values[:, 0], {"preactivation": z}, state
+
+    return Model(lambda key: (gaussian(key, _zeros(shapes), std), {}), apply)

@@ -21,15 +21,19 @@ class Task:
 
     Attributes
     ----------
-    inputs : (n, d) float32
-    targets : (n, ...) float32
+    inputs : (n, d) float
+    targets : (n, ...) float
     accuracy : function of outputs and targets
         Share of points that count as right, a scalar.
+    sample : function of a key and a number of points, optional
+        Inputs and targets of fresh points from the population that the task's own were drawn from; ``batch.mode``
+        stream trains on these, and the task's own points only judge.
     """
 
     inputs: np.ndarray[Any, Any]
     targets: np.ndarray[Any, Any]
     accuracy: Callable[[Array, ArrayLike], Array]
+    sample: Callable[[Array, int], tuple[Array, Array]] | None = None
 
 
 TASKS: Registry[Task] = Registry("task")
@@ -46,6 +50,17 @@ def threshold_accuracy(outputs: Array, targets: ArrayLike) -> Array:
     1.0
     """
     return jnp.mean((outputs >= 0.5) == (jnp.asarray(targets) >= 0.5), dtype=outputs.dtype)
+
+
+def sign_accuracy(outputs: Array, targets: ArrayLike) -> Array:
+    """Share of scalar outputs with the sign of their target, which is 1 or -1; 0 is wrong.
+
+    Examples
+    --------
+    >>> float(sign_accuracy(jnp.array([0.2, -0.5, 0.0, 0.1]), np.array([1.0, -1.0, 1.0, -1.0])))
+    0.5
+    """
+    return jnp.mean(outputs * jnp.asarray(targets, outputs.dtype) > 0, dtype=outputs.dtype)
 
 
 def argmax_accuracy(outputs: Array, targets: ArrayLike) -> Array:

@@ -157,7 +157,7 @@ def _costs(study: Study) -> str:
         "All draws (forward passes), and all steps of all runs, failures included, with the draws at what they cost, "
         "divided by the successes. 1/3: a forward pass"
     )
-    if study.control.batch.size is None:
+    if not study.control.batch.indexed:
         words += "."
     else:
         passes = study.control.steps_per_epoch
