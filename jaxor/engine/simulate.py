@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from jaxor.engine.block import Block, Floats, concatenate
 from jaxor.engine.choice import Chosen, choose
 from jaxor.engine.layout import NARROW, layout_for
-from jaxor.engine.program import Finished, First, Program
+from jaxor.engine.program import Carry, Finished, First, Program, Record
 from jaxor.engine.recording import Recorder, Recording
 from jaxor.engine.status import Status
 from jaxor.engine.step import Dynamics
@@ -187,10 +187,34 @@ class Worker:
             The initializer chooses among draws, and hardly any run would find an acceptable one.
         """
         with precision(self.x64):
-            chosen = None if given is not None else self._choose(seeds)
-            first = First(given, None if chosen is None else np.where(chosen.found, chosen.draw, -1))
-            block = self._trained(seeds, recording, first)
-            return block if chosen is None else replace(block, draws=chosen.draws)
+            first, draws = self._first(seeds, given)
+            return replace(self._trained(seeds, recording, first), draws=draws)
+
+    def follow(self, seeds: NDArray[np.int64], careful: bool) -> Iterator[tuple[Carry, Record]]:
+        """Every step of at most a lane width of runs; the lanes are the seeds in their order.
+
+        To be called, and gone through, within `precision`.
+
+        Yields
+        ------
+        carry : Carry
+            After some steps; lost at the next.
+        rows : Record
+            Those steps, with parameters (T, lane_width, P); of runs that diverge only with `careful`.
+        """
+        arguments = self._arguments(seeds, self._first(seeds, None)[0])
+        begin, advance = self._recording(arguments, "all", careful)[:2]
+        carry = begin(*arguments)
+        while bool(self.program.unfinished(carry)):
+            carry, rows = advance(carry)
+            yield carry, rows
+
+    def _first(self, seeds: NDArray[np.int64], given: Floats | None) -> tuple[First, NDArray[np.int64] | None]:
+        """What runs begin with, and how many draws were made for each, if the initializer chooses."""
+        chosen = None if given is not None else self._choose(seeds)
+        if chosen is None:
+            return First(given), None
+        return First(None, np.where(chosen.found, chosen.draw, -1)), chosen.draws
 
     def _choose(self, seeds: NDArray[np.int64]) -> Chosen | None:
         """The draws that a selection takes; None if the initializer is none."""
@@ -259,11 +283,7 @@ class Worker:
         """All runs of some seeds by `advance`, with traces if there is something to record."""
         recorder = None if recording.kind == "none" else Recorder(recording)
         arguments = self._arguments(seeds, first)
-        how = f"advance {recording.kind}" + " carefully" * careful
-        step = functools.partial(self.program.advance, record=recording.kind, careful=careful)
-        begin, advance, finish = self._compile(
-            arguments, **{"begin": self.program.begin, how: step, "finish": self.program.finish}
-        )
+        begin, advance, finish = self._recording(arguments, recording.kind, careful)
         carry = begin(*arguments)
         slot, idle = np.array(carry.slot), len(carry.results.step)
         while (slot < idle).any():
@@ -272,6 +292,12 @@ class Worker:
                 recorder.add(slot, *(None if array is None else np.asarray(array) for array in rows))
             slot = np.array(carry.slot)
         return self._block(seeds, finish(carry), recorder)
+
+    def _recording(self, arguments: tuple[Any, ...], kind: str, careful: bool) -> list[Callable[..., Any]]:
+        """The programs `begin`, `advance` and `finish` of runs that are recorded."""
+        how = f"advance {kind}" + " carefully" * careful
+        step = functools.partial(self.program.advance, record=kind, careful=careful)
+        return self._compile(arguments, **{"begin": self.program.begin, how: step, "finish": self.program.finish})
 
     def _arguments(self, seeds: NDArray[np.int64], first: First) -> tuple[Any, ...]:
         """Seeds and what they begin with, padded to a power of two of lane widths; rather too far than to another."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -30,7 +31,7 @@ def _descend(first_rate: float, rate: Rate) -> optax.GradientTransformationExtra
         return jnp.zeros((), jnp.int32)
 
     def update(
-        updates: optax.Updates, state: Array, params: optax.Params | None = None, *, value: Array, **_: object
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, *, value: Any = None, **_: object
     ) -> tuple[optax.Updates, Array]:
         gradient, now = jnp.asarray(updates), jnp.asarray(params)
         t = jnp.maximum(state, 1).astype(gradient.dtype)

@@ -36,6 +36,9 @@ OPTIMIZERS = st.one_of(
     st.just("none"),
     table("sgd", RATE, **DESCENT),
     table("momentum", RATE, momentum=st.floats(0, 0.999), nesterov=st.booleans(), **DESCENT),
+    table("inverse_loss", learning_rate=POSITIVE, first_rate=POSITIVE),
+    table("power_law", RATE, power=st.floats(1, 9), constant_steps=st.integers(0, 999), first_rate=POSITIVE),
+    table("power_law_literal", RATE | {"v": POSITIVE}, g_a=POSITIVE, power=st.floats(1, 9), capped=st.booleans()),
     table("adam", RATE, b1=st.floats(0, 0.999), b2=st.floats(0, 0.999), eps=NOT_NEGATIVE, **DESCENT),
 )
 ACTIVATION = {
@@ -47,10 +50,13 @@ MODELS = st.one_of(
     table("abs1", **PIVOT),
     table("relu1", units=COUNTS, **ACTIVATION, **PIVOT),
     table("two_layer", hidden=COUNTS, confidence=st.booleans(), eater=st.booleans(), **ACTIVATION),
+    table("relu_net", {"inputs": COUNTS, "hidden": COUNTS}, bias=st.booleans(), train_output=st.booleans()),
     table("mlp", {"widths": st.lists(COUNTS, min_size=2, max_size=4)}),
 )
 DRAWN = st.one_of(
     st.sampled_from(["model", "tiny", "large", "xavier", "kaiming"]),
+    table("paper42", kappa=NOT_NEGATIVE, dimension=st.integers(0, 99)),
+    table("notebook", kappa=NOT_NEGATIVE),
     table("normal", std=NOT_NEGATIVE, bias_std=NOT_NEGATIVE),
 )
 INITIALIZERS = st.recursive(
@@ -80,7 +86,8 @@ INTERVENTIONS = st.lists(
 STOPS = st.fixed_dictionaries({}, optional={"loss": POSITIVE, "patience": COUNTS, "min_improvement": NOT_NEGATIVE})
 BATCHES = st.one_of(
     st.just({}),
-    st.fixed_dictionaries({"mode": st.sampled_from(["shuffle", "replacement"]), "size": COUNTS}),
+    st.fixed_dictionaries({"mode": st.sampled_from(["shuffle", "replacement", "stream"]), "size": COUNTS}),
+    st.fixed_dictionaries({"mode": st.just("replacement"), "size": COUNTS}, optional={"steps": COUNTS}),
 )
 
 
@@ -89,7 +96,9 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
     """An experiment as a table; its parts need not fit together."""
     optional = {
         "init": INITIALIZERS,
-        "loss": st.sampled_from(["mse", "bce_with_logits", "cross_entropy"]),
+        "loss": st.sampled_from(
+            ["mse", "bce_with_logits", "cross_entropy", "quadratic", "logistic", "exponential", "hinge"]
+        ),
         "stop": STOPS,
         "batch": BATCHES,
         "root_seed": st.integers(0, 2**32 - 1),

@@ -39,10 +39,28 @@ def cross_entropy(outputs: Floats, targets: Floats) -> tuple[float, Floats]:
     return float(-np.mean(np.sum(targets * logs, -1))), (np.exp(logs) - targets) / len(outputs)
 
 
+def quadratic(outputs: Floats, targets: Floats) -> tuple[float, Floats]:
+    return float(np.sum((outputs - targets) ** 2) / 2 / len(outputs)), (outputs - targets) / len(outputs)
+
+
+def logistic(outputs: Floats, targets: Floats) -> tuple[float, Floats]:
+    margin = np.sum(outputs * targets, -1)
+    slope = -1 / (1 + np.exp(margin))
+    return float(np.mean(np.logaddexp(0, -margin))), slope[:, None] * targets / len(outputs)
+
+
+def hinge(outputs: Floats, targets: Floats) -> tuple[float, Floats]:
+    margin = np.sum(outputs * targets, -1)
+    return float(np.mean(np.maximum(0, 1 - margin))), -(margin < 1)[:, None] * targets / len(outputs)
+
+
 REFERENCES: dict[str, Callable[[Floats, Floats], tuple[float, Floats]]] = {
     "mse": mse,
     "bce_with_logits": bce,
     "cross_entropy": cross_entropy,
+    "quadratic": quadratic,
+    "logistic": logistic,
+    "hinge": hinge,
 }
 
 
@@ -68,6 +86,31 @@ def test_mse_of_numbers_is_the_mean_over_points() -> None:
     assert float(built("mse")(jnp.asarray(outputs), targets)) == 0.125
     one_hot = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert float(built("mse")(jnp.zeros((2, 2)), one_hot)) == 0.5  # over all elements
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("quadratic", 0.5), ("logistic", np.log(2)), ("exponential", 1.0), ("hinge", 1.0)]
+)
+def test_losses_of_a_margin_at_zero(name: str, value: float) -> None:
+    for outputs, targets in (((4,), [1.0, -1.0, -1.0, 1.0]), ((2, 3), [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])):
+        assert float(built(name)(jnp.zeros(outputs), np.array(targets))) == pytest.approx(value, rel=1e-6)
+
+
+def test_exponential_loss_and_gradient() -> None:
+    """Of one output with targets +-1, and of the true class's output: others have no gradient."""
+    with jax.enable_x64(True):
+        loss, slope = jax.value_and_grad(built("exponential"))(jnp.array([0.5, 2.0]), np.array([1.0, -1.0]))
+        assert_allclose(loss, (np.exp(-0.5) + np.exp(2)) / 2, 1e-14)
+        assert_allclose(slope, [-np.exp(-0.5) / 2, np.exp(2) / 2], 1e-14)
+        slope = jax.grad(built("exponential"))(jnp.array([[0.5, 2.0, -1.0]]), np.array([[0.0, 1.0, 0.0]]))
+        assert_allclose(slope, [[0, -np.exp(-2), 0]], 1e-14)
+
+
+@pytest.mark.parametrize("margin", [-1e30, -90.0, 90.0, 1e30])
+def test_logistic_of_extreme_margins(margin: float) -> None:
+    value, slope = jax.value_and_grad(built("logistic"))(jnp.array([margin]), np.array([1.0]))
+    assert_allclose(value, max(-margin, 0), 1e-6, 1e-30)
+    assert_allclose(slope, [-1.0 if margin < 0 else 0.0], 1e-6, 1e-30)
 
 
 @pytest.mark.parametrize("logit", [50.0, 90.0, 1e4, 1e30, 3e38])
