@@ -12,6 +12,7 @@ from typing import Any
 import optax
 import tomli_w
 
+from jaxor.experiments import images as images  # registers its task
 from jaxor.experiments.initialize import INITIALIZERS
 from jaxor.experiments.intervention import INTERVENTIONS, Intervention
 from jaxor.experiments.law import Law, check_fit

@@ -21,8 +21,9 @@ class Task:
 
     Attributes
     ----------
-    inputs : (n, d) float32
-    targets : (n, ...) float32
+    inputs : (n, d) float32 or float64
+    targets : (n, ...) float32 or float64
+        The engine computes with both in the precision of the simulation.
     accuracy : function of outputs and targets
         Share of points that count as right, a scalar.
     """
