@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -130,6 +131,16 @@ def test_accuracy_of_numbers(outputs: list[float], share: float) -> None:
 def test_accuracy_of_classes(outputs: list[list[float]], share: float) -> None:
     targets = np.array([[1, 0], [0, 1], [0, 1], [1, 0]])
     assert float(argmax_accuracy(jnp.array(outputs), targets)) == share
+
+
+@pytest.mark.parametrize("points", [4, 41, 47, 1797])
+def test_accuracy_of_all_right(points: int) -> None:
+    """1 exactly, which counts as success, also where a point's share of 1 is rounded."""
+    targets = np.arange(points) % 2
+    for accuracy, right in ((threshold_accuracy, targets), (argmax_accuracy, np.eye(2)[targets])):
+        judge = jax.jit(functools.partial(accuracy, targets=right))
+        assert float(judge(jnp.asarray(right, jnp.float32))) == 1
+        assert float(judge(jnp.asarray(1 - right, jnp.float32))) == pytest.approx(0, abs=1e-6)
 
 
 def test_tasks() -> None:
