@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -175,8 +176,18 @@ def test_accuracy_of_classes(outputs: list[list[float]], share: float) -> None:
     assert float(argmax_accuracy(jnp.array(outputs), targets)) == share
 
 
+@pytest.mark.parametrize("points", [4, 41, 47, 1797])
+def test_accuracy_of_all_right(points: int) -> None:
+    """1 exactly, which counts as success, also where a point's share of 1 is rounded."""
+    targets = np.arange(points) % 2
+    for accuracy, right in ((threshold_accuracy, targets), (argmax_accuracy, np.eye(2)[targets])):
+        judge = jax.jit(functools.partial(accuracy, targets=right))
+        assert float(judge(jnp.asarray(right, jnp.float32))) == 1
+        assert float(judge(jnp.asarray(1 - right, jnp.float32))) == pytest.approx(0, abs=1e-6)
+
+
 def test_tasks() -> None:
-    tasks = {name: TASKS.build(TASKS.resolve(name, "task"), "task") for name in TASKS.names()}
+    tasks = {name: TASKS.build(TASKS.resolve(name, "task"), "task") for name in ("xor", "xor_one_hot", "digits")}
     corners = [[-1, -1], [1, -1], [-1, 1], [1, 1]]
     for name, targets in (("xor", [0, 1, 1, 0]), ("xor_one_hot", [[1, 0], [0, 1], [0, 1], [1, 0]])):
         assert_array_equal(tasks[name].inputs, corners)
