@@ -159,8 +159,8 @@ def test_corollary_4_3_has_no_number_at_other_rates(data: Separation):
 
 def test_kappa_of_corollary_4_3_by_what_is_known_of_mu0(data: Separation):
     name = "kappa <= min(eta / 2000, eta mu_0 / (3 n))"
-    small = replace(data, samples=200, mu0=None, certificate=0.1)  # eta mu_0 / (3 n) from 1.7e-6 to 1.7e-5
-    for kappa, value in ((1.6e-6, True), (4e-6, None), (6e-6, False)):
+    small = replace(data, samples=200, mu0=None, certificate=0.1)  # eta mu_0 / (3 n) at least 1.67e-6
+    for kappa, value in ((1.66e-6, True), (1.68e-6, None), (4.9e-6, None), (5.1e-6, False)):
         assert corollary_4_3(small, replace(BINARY, kappa=kappa)).premises[name] is value
     exact = replace(small, mu0=0.1)
     assert corollary_4_3(exact, replace(BINARY, kappa=4e-6)).premises[name] is False
