@@ -25,9 +25,10 @@ class Trajectory(NamedTuple):
     a: Floats
     b: Floats
 
-    def neurons(self, step: int) -> Neurons:
-        """All pairs of point and neuron at a step."""
-        return Neurons(jnp.asarray(self.x @ self.b[step].T), jnp.asarray(np.outer(self.y, self.a[step])))
+    def neurons(self, steps: int | slice) -> Neurons:
+        """All pairs of point and neuron at some steps."""
+        pre = np.einsum("nd,...md->...nm", self.x, self.b[steps], optimize=True)
+        return Neurons(jnp.asarray(pre), jnp.asarray(self.y[:, None] * self.a[steps][..., None, :]))
 
     def params(self, steps: int | slice) -> dict[str, Array]:
         """Parameters at some steps."""

@@ -99,11 +99,12 @@ def test_decreases_are_counted_once_a_neuron_and_only_of_the_true_living():
 
 
 def test_bounds_of_norms_solve_their_recursion():
-    outer, inner = 0.3, 0.01
-    for step in range(20):
-        bounds = norm_bounds(jnp.asarray(0.3), jnp.asarray(0.01), 0.05, step)
-        assert_allclose([bounds.outer, bounds.inner], [outer, inner], rtol=1e-5)
-        outer, inner = outer + 0.1 * inner, inner + 0.1 * outer
+    expected = [(0.3, 0.01)]
+    for _ in range(20):
+        outer, inner = expected[-1]
+        expected.append((outer + 0.1 * inner, inner + 0.1 * outer))
+    bounds = norm_bounds(jnp.array(0.3), jnp.array(0.01), 0.05, jnp.arange(21))
+    assert_allclose(np.transpose(np.asarray(bounds)), expected, rtol=1e-5)
 
 
 def test_ratios_of_norms_are_those_of_a_loop():

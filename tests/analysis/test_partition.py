@@ -75,10 +75,11 @@ def test_one_neuron_that_dies_or_changes_its_side_is_counted_at_its_points():
 
 @pytest.mark.parametrize(("kappa", "recorded"), SWEEP.items())
 def test_large_initial_scales_break_as_many_as_recorded(kappa: float, recorded: int):
+    run = antipodal(kappa)
     with jax.enable_x64(True):
-        run, total, count = antipodal(kappa), Counter(), jax.jit(violations)
-        for t in range(44):
-            total.update({name: int(pairs) for name, pairs in count(run.neurons(t), run.neurons(t + 1), t).items()})
+        count = jax.jit(jax.vmap(violations))
+        counts = count(run.neurons(slice(0, 44)), run.neurons(slice(1, 45)), np.arange(44))
+        total = {name: int(np.sum(np.asarray(pairs))) for name, pairs in counts.items()}
     assert total["S1"] == total["S2"] == 0
     assert recorded / 2 < total["S3"] < 2 * recorded and recorded / 2 < total["S4"] < 2 * recorded
     assert total["S5"] == total["S3"] + total["S4"]  # each of them crosses once, later
