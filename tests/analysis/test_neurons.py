@@ -188,6 +188,8 @@ def test_every_step_descends_as_lemma_6_6_has_it():
     largest = norms.max()
     assert 0.4 < largest < 0.6 and norms.argmax() == 0  # it falls along the run
     excess = descent_excess(figures, largest)[1:]
+    linear = figures["loss"] + figures["slope"]
+    assert_allclose(excess, (figures["loss_after"] - linear - largest / 2 * figures["moved"])[1:], atol=1e-16)
     assert excess.max() <= 0 < descent_excess(figures, -2 * largest)[1:].min()
 
 
