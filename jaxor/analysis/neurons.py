@@ -237,8 +237,8 @@ def watch(
     Returns
     -------
     function
-        ``measure(initial, before, after, step)`` of three dicts of parameters and t. It gives a dict of scalars at t
-        unless said otherwise, in the precision of the parameters, counts in int32:
+        ``measure(initial, before, after, step)`` of three dicts of parameters and t; a may be (1, m) as well. It gives
+        a dict of scalars at t unless said otherwise, in the precision of the parameters, counts in int32:
 
         - ``loss``, ``loss_after`` (at t + 1), ``slope`` <g, d> and ``moved`` |d|^2 of the step d, for Lemma 6.6;
         - ``gradient_square`` |grad L|^2; ``identity_error``, how far ``e^T G e / n^2`` is from it, relatively;
@@ -277,6 +277,7 @@ def watch(
         return Neurons(pre, jnp.asarray(y, pre.dtype)[:, None] * params[OUTER])
 
     def measure(initial: Params, before: Params, after: Params, step: Array | int) -> dict[str, Array]:
+        initial, before, after = (params | {OUTER: params[OUTER].reshape(-1)} for params in (initial, before, after))
         chosen = {name: before[name] for name in trained}
         (value, (outputs, pre)), gradient = jax.value_and_grad(forward, has_aux=True)(chosen, before)
         value_after, (_, pre_after) = forward({}, after)

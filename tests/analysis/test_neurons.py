@@ -208,12 +208,16 @@ def test_with_the_input_layer_alone_the_output_layer_counts_nowhere():
     assert float(figures["hessian_norm"]) == pytest.approx(norm, rel=1e-9)
 
 
-def test_steps_measured_together_are_those_measured_alone():
+def test_steps_measured_together_are_those_measured_alone_whatever_the_shape_of_the_output_layer():
     run = antipodal()
+
+    def params(step: int) -> dict[str, jax.Array]:
+        return run.params(step) | {OUTER: jnp.asarray(run.a[step][None])}
+
     with jax.enable_x64(True):
         alone = jax.jit(watch(run.x, run.y, quadratic, learning_rate=ETA))
         for t in (0, 20):
-            figures = alone(run.params(0), run.params(t), run.params(t + 1), t)
+            figures = alone(params(0), params(t), params(t + 1), t)
             assert figures.keys() == measured().keys()
             for name, value in figures.items():
                 assert_allclose(measured()[name][t], value, rtol=1e-9, atol=1e-14, err_msg=name)
