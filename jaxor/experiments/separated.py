@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxor.experiments.registry import require
+from jaxor.experiments.images import load_images, unit_rows
+from jaxor.experiments.registry import ExperimentError, require
 from jaxor.experiments.task import TASKS, Task, sign_accuracy
 
 Rows = np.ndarray[Any, Any]
@@ -73,3 +74,29 @@ def equal_cosines(*, n: int = 20, d: int = 50, cosine: float = 0.5) -> Task:
     rows[:, 0] = np.sqrt(cosine)
     rows[np.arange(n // 2), np.arange(1, n // 2 + 1)] = np.sqrt(1 - cosine)
     return _halves(rows, -rows)
+
+
+@TASKS.register("image_pair")
+def image_pair(*, n: int = 20, source: str = "digits", positive: int = 3, negative: int = 8, count: int = 1000) -> Task:
+    """Images P of one class, target 1, negatives -N of another, target -1, and an antipode of the first of each.
+
+    The classes' first images among the first `count` of the data set, of norm 1. Pixels are not negative, so inner
+    products within P and within N are not either; images of one side that share no pixel are an error. Without an
+    antipodal pair the assumption fails: all points then lie in one half space.
+    """
+    _check(n, 1, 0)
+    require(n >= 4, "n", "4 or more", n)
+    for name, kind in (("positive", positive), ("negative", negative)):
+        require(0 <= kind <= 9, name, "a class from 0 to 9", kind)
+    require(positive != negative, "negative", "another class than positive", negative)
+    images = load_images(source, count)
+    rows, half = unit_rows(images), n // 2
+    sides = [rows[images.labels == kind][: half - 1] for kind in (positive, negative)]
+    for kind, side in zip((positive, negative), sides, strict=True):
+        require(len(side) == half - 1, "n", f"such that class {kind} of {source} has {half - 1} images", n)
+    first, second = np.concatenate([sides[0], sides[1][:1]]), np.concatenate([sides[1], sides[0][:1]])
+    if min((first @ first.T).min(), (second @ second.T).min()) <= 0:
+        raise ExperimentError(
+            f"some images of classes {positive} and {negative} of {source} share no pixel; take others"
+        )
+    return _halves(first, -second)
