@@ -18,8 +18,9 @@ import jaxor
 
 COMMANDS = (
     "simulate", "experiments", "info", "verify", "merge", "export", "fit", "predict", "sampling", "diagnose",
+    "early-stage",
 )  # fmt: skip
-"""In the order of ``--help``; each is a module here with a command of the same name."""
+"""In the order of ``--help``; each is a module here with a command of the same name, underscores for hyphens."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -45,7 +46,8 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"jaxor.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        return getattr(importlib.import_module(f"jaxor.cli.{name}"), name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the arguments, for messages that say how to go on."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 
 from jaxor.cli.named import named
 from jaxor.cli.types import Setting
+from jaxor.cli.watching import watching
 
 
 @click.command()
@@ -52,7 +52,7 @@ def sampling(
     from jaxor.store.derived import keep
 
     control = named(experiment).replace(**dict(settings))
-    with _progress(quiet or as_json) as watch:
+    with watching(quiet or as_json) as watch:
         found = study(control, strategies or DEFAULT, seeds, draws=draws, devices=devices, watch=watch)
     folder = out or Path("outputs") / f"{control.name}-sampling"
     text = json.dumps(found.to_dict(), allow_nan=False)
@@ -62,15 +62,3 @@ def sampling(
 
         save_plots(found, folder)
     click.echo(text if as_json else f"{study_text(found)}\n\nKept in {folder}.")
-
-
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], Any] | None]:
-    """What is simulated, on a terminal."""
-    if quiet:
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(bar_format="{desc} ({elapsed})", disable=None, leave=False) as bar:
-        yield bar.set_description_str
