@@ -27,6 +27,7 @@ LOSSES = "exponential", "logistic"
 POWERS = 1, 2, 3
 CONSTANT_STEPS, STEPS, FITTED_FROM = 100, 1500, 500
 INNER_STEPS = 60
+CURVATURE_SEEDS, CURVATURE_STEPS = 4, 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +130,28 @@ class Decay:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Curvature:
+    """The Hessian along Theorem 5.2 with r = 1, of which Lemma C.15 says that its norm is at most C t L.
+
+    Attributes
+    ----------
+    loss : str
+    seeds, steps : int
+        That were watched; t from 1.
+    constant : float
+        Largest |Hess| / (t L), which C has to be at least.
+    violations : int
+        Of S1 to S5 together.
+    """
+
+    loss: str
+    seeds: int
+    steps: int
+    constant: float
+    violations: int
+
+
 def _extremes(values: Floats) -> dict[str, float] | None:
     if not values.size:
         return None
@@ -145,6 +168,7 @@ class Rates:
     v : float
         V of eq. (7).
     contractions : tuple of Contraction
+    curvatures : tuple of Curvature
     decays : tuple of Decay
         With the schedule that keeps its promise.
     literal : tuple of Decay
@@ -154,12 +178,14 @@ class Rates:
     nets: SeparatedNets
     v: float
     contractions: tuple[Contraction, ...]
+    curvatures: tuple[Curvature, ...]
     decays: tuple[Decay, ...]
     literal: tuple[Decay, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As a table for JSON."""
-        return {"study": "rates", "nets": self.nets.to_dict(), "v": self.v} | {
+        curvatures = [vars(found) for found in self.curvatures]
+        return {"study": "rates", "nets": self.nets.to_dict(), "v": self.v, "curvatures": curvatures} | {
             name: [found.to_dict() for found in getattr(self, name)] for name in ("contractions", "decays", "literal")
         }
 
@@ -180,6 +206,7 @@ def rates(
             f"V of eq. (7) is {v:.3g}, not above 0, so nothing is promised; choose a larger width or delta"
         )
     contractions = tuple(_contraction(nets, v, loss, seeds, watch) for loss in losses)
+    curvatures = tuple(_curvature(nets, loss, watch) for loss in losses)
     decays = tuple(
         _decay(nets, loss, {"name": "power_law", "power": float(power)}, decay_seeds, watch)
         for loss in losses
@@ -191,7 +218,7 @@ def rates(
         )
         for capped in (False, True)
     )
-    return Rates(nets, v, contractions, decays, literal)
+    return Rates(nets, v, contractions, curvatures, decays, literal)
 
 
 def _contraction(nets: SeparatedNets, v: float, loss: str, seeds: int, watch: Watch) -> Contraction:
@@ -208,6 +235,17 @@ def _contraction(nets: SeparatedNets, v: float, loss: str, seeds: int, watch: Wa
         gradient_bound=g_a * math.sqrt(v),
         violations=np.sum([seen[name].sum(axis=1, dtype=np.int64) for name in STATEMENTS], axis=0),
     )
+
+
+def _curvature(nets: SeparatedNets, loss: str, watch: Watch) -> Curvature:
+    optimizer = {"name": "power_law", "learning_rate": RATE, "constant_steps": CONSTANT_STEPS}
+    made = nets.experiment(loss, optimizer, CURVATURE_STEPS)
+    wanted = "loss", "hessian_norm", *STATEMENTS
+    seen = watched(made, CURVATURE_SEEDS, hessian_iterations=10, only=wanted, watch=watch).measured
+    t = np.arange(1, CURVATURE_STEPS)
+    constant = (seen["hessian_norm"][:, 1:] / (t * seen["loss"][:, 1:])).max()
+    violations = sum(int(seen[name].sum()) for name in STATEMENTS)
+    return Curvature(loss, CURVATURE_SEEDS, CURVATURE_STEPS, float(constant), violations)
 
 
 def _decay(nets: SeparatedNets, loss: str, optimizer: dict[str, Any], seeds: int, watch: Watch) -> Decay:
