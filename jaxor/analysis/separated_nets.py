@@ -41,7 +41,9 @@ class SeparatedNets:
     Raises
     ------
     ExperimentError
-        Data that cannot be.
+        Unknown data.
+    ValueError
+        Impossible numbers.
 
     Examples
     --------
@@ -62,6 +64,10 @@ class SeparatedNets:
             raise ExperimentError(f"the data must be one of {', '.join(DATA)}, got {self.data!r:.60}")
         if not 0 < self.delta < 1:
             raise ValueError(f"delta must be between 0 and 1, got {self.delta}")
+        if self.given_width is not None and self.given_width < 1:
+            raise ValueError(f"width must be at least 1, got {self.given_width}")
+        if self.given_kappa is not None and not 0 < self.given_kappa < math.inf:
+            raise ValueError(f"kappa must be a positive number, got {self.given_kappa:g}")
 
     @property
     def task(self) -> Mapping[str, Any]:
@@ -87,7 +93,8 @@ class SeparatedNets:
     @property
     def width(self) -> int:
         """Neurons, m."""
-        return self.given_width or max(math.ceil(144 * math.log(2 * self.points**2 / self.delta)), 4)
+        least = max(math.ceil(144 * math.log(2 * self.points**2 / self.delta)), 4)
+        return least if self.given_width is None else self.given_width
 
     @property
     def kappa(self) -> float:
