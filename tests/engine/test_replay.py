@@ -31,8 +31,8 @@ EXPERIMENTS = {
         optimizer=SGD, max_epochs=20,
     ),
     "minibatches": jaxor.get_experiment("digits_mlp").replace(max_epochs=2),
-    "diverging": jaxor.get_experiment("relu1_normal").replace(
-        max_epochs=100, optimizer=SGD | {"learning_rate": 5.0}, stop={}
+    "diverging": jaxor.get_experiment("abs1_convergence").replace(
+        max_epochs=100, optimizer=SGD | {"learning_rate": 3.0}, stop={}
     ),
     "chosen": jaxor.get_experiment("relu1_reinit_50th").replace(max_epochs=30),
 }  # fmt: skip
@@ -60,7 +60,7 @@ def test_bits_are_those_of_the_run(name: str) -> None:
 def test_precision_and_progress() -> None:
     told: list[int] = []
     seen = replay(EXPERIMENTS["wide"], np.arange(20), whole, lane_width=16, x64=True, watch=told.append)
-    run: Any = jaxor.simulate(EXPERIMENTS["wide"], 20, x64=True)
+    run: Any = jaxor.simulate(EXPERIMENTS["wide"], 20, lane_width=16, x64=True)
     assert seen.final_params.dtype == np.float64
     assert_array_equal(seen.final_params, run.final_params)
     assert told == [16, 20]

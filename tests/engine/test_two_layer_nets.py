@@ -16,12 +16,12 @@ from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.registry import ExperimentError
 
 Floats = NDArray[np.float64]
-N, D, M, C = 8, 6, 11, 3
+N, D, M = 8, 6, 40
 
 LOSSES: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
     "logistic": (lambda z: np.logaddexp(0, -z), lambda z: -1 / (1 + np.exp(z))),
     "exponential": (lambda z: np.exp(-z), lambda z: -np.exp(-z)),
-    "hinge": (lambda z: np.maximum(0, 1 - z), lambda z: -(z < 1) * 1.0),
+    "hinge": (lambda z: np.maximum(0, 1 - z), lambda z: (z < 1) * -1.0),
 }
 
 

@@ -388,7 +388,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "optimizer.schedule.end_factor must be 0 or positive",
     ),
     ({"batch": "full"}, "batch must be a table, got 'full'"),
-    ({"batch": {"mode": "random"}}, "batch.mode must be full, shuffle or replacement, got 'random'"),
+    ({"batch": {"mode": "random"}}, "batch.mode must be one of full, shuffle, replacement, stream, got 'random'"),
     ({"batch": {"mode": 1}}, "batch.mode must be a text"),
     ({"batch": {"mode": "shuffle"}}, "batch.size must be a positive whole number, got None"),
     ({"batch": {"mode": "shuffle", "size": 0}}, "batch.size must be a positive whole number"),

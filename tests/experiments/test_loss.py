@@ -52,7 +52,7 @@ def logistic(outputs: Floats, targets: Floats) -> tuple[float, Floats]:
 
 def hinge(outputs: Floats, targets: Floats) -> tuple[float, Floats]:
     margin = np.sum(outputs * targets, -1)
-    return float(np.mean(np.maximum(0, 1 - margin))), -(margin < 1)[:, None] * targets / len(outputs)
+    return float(np.mean(np.maximum(0, 1 - margin))), (margin < 1)[:, None] * -targets / len(outputs)
 
 
 REFERENCES: dict[str, Callable[[Floats, Floats], tuple[float, Floats]]] = {
