@@ -65,7 +65,8 @@ class Net:
 
 
 def first_params() -> Floats:
-    return np.concatenate([np.random.default_rng(5).normal(0, 0.3, M * D), np.random.default_rng(6).choice([-1, 1], M)])
+    signs = np.random.default_rng(6).choice([-1, 1], M)
+    return np.concatenate([np.random.default_rng(5).normal(0, 0.3, M * D), signs / np.sqrt(M)])
 
 
 def trained(
@@ -161,13 +162,13 @@ def _images(made: Experiment) -> tuple[Floats, Floats]:
 
 def test_replacement_with_steps_of_its_own() -> None:
     """34 steps of any batch size are 34 epochs of one step; other lengths of an epoch draw other batches."""
-    batch = {"mode": "replacement", "size": 3, "steps": 1}
+    batch = {"mode": "replacement", "size": 4, "steps": 1}
     made = experiment("quadratic", {"name": "sgd", "learning_rate": 0.1}, steps=34, batch=batch)
     assert (jaxor.simulate(made, 2).steps == 34).all()
     assert made.steps_per_epoch == 1
     assert made.replace(**{"batch.steps": 5}).steps_per_epoch == 5
-    usual = made.replace(batch={"mode": "replacement", "size": 3})
-    assert usual.steps_per_epoch == N // 3
+    usual = made.replace(batch={"mode": "replacement", "size": 4})
+    assert usual.steps_per_epoch == N // 4
     assert "steps" not in usual.to_dict()["batch"]
 
 
