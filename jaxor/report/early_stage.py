@@ -171,11 +171,10 @@ def _others(table: Table) -> str:
 def _start(experiment: Experiment) -> tuple[str, str]:
     """Initialisation and loss in words."""
     table = experiment.to_dict()
-    name, loss = table["init"]["name"], table["loss"]["name"]
-    if name == "paper42":
-        bias = "kappa / sqrt(m)" if table["init"]["large_bias"] else "kappa / sqrt(m (d + 1))"
-        return f"the theorem's, c = {bias}", loss
-    return {"pm1_sqrtm": "neither's, +-1 / sqrt(m)", "notebook": "the notebook's"}.get(name, name), loss
+    init, loss = table["init"], table["loss"]["name"]
+    if init["name"] == "paper42":
+        return f"the theorem's, c = kappa / sqrt(m{'' if init['large_bias'] else ' (d + 1)'})", loss
+    return {"pm1_sqrtm": "neither's, +-1 / sqrt(m)"}.get(init["name"], init["name"]), loss
 
 
 def _own_start(others: Iterable[Descents]) -> str:
@@ -234,7 +233,7 @@ def two_classes_text(study: TwoClasses) -> str:
 def _streams(study: TwoClasses) -> str:
     if not study.population:
         return wrapped(f"None: {study.nets.data} data are a fixed set of points, nothing fresh can be drawn.")
-    rows = [("points a step", "seeds", "smallest", "mean", "largest", "sd")]
+    rows: list[tuple[str, ...]] = [("points a step", "seeds", "smallest", "mean", "largest", "sd")]
     for batch, found in study.population:
         ends = found.values.min(), found.mean, found.values.max(), found.sd
         rows.append((f"{batch:,}", f"{len(found.values):,}", *(figure_text(float(value), ".5f") for value in ends)))
@@ -247,7 +246,9 @@ def _streams(study: TwoClasses) -> str:
 
 def many_classes_text(study: ManyClasses) -> str:
     """Corollary 4.7 beside SGD with replacement."""
-    rows = [("loss", "B", "seeds", "smallest", "mean", "largest", "above bound, Wilson 95 %", "stated")]
+    rows: list[tuple[str, ...]] = [
+        ("loss", "B", "seeds", "smallest", "mean", "largest", "above bound, Wilson 95 %", "stated")
+    ]
     unmet: dict[str, dict[str, list[int]]] = {}
     tags: set[str] = set()
     vacuous, notes = [], []

@@ -62,7 +62,7 @@ def _checks(study: Lemmas) -> str:
 
 def _partition(study: Lemmas) -> str:
     fractions = study.figures["fractions"]
-    rows = [("t", *SETS)]
+    rows: list[tuple[str, ...]] = [("t", *SETS)]
     for t in dict.fromkeys((0, min(1, study.steps - 1), study.steps - 1)):
         low, high = fractions[:, t].min(axis=0), fractions[:, t].max(axis=0)
         rows.append(
@@ -79,8 +79,8 @@ def _sweep(study: Lemmas) -> str:
     rows = [("kappa", *STATEMENTS)]
     rows += [(f"{one.kappa:.4g}", *(_broken(one, name) for name in STATEMENTS)) for one in study.sweep]
     words = (
-        "Pairs (i, k) that break a statement, summed over steps, mean over seeds; in brackets the seeds with any. There "
-        f"are {study.nets.points * study.nets.width:,} pairs. S3 and S4 are of step 0, S5 of all others: a "
+        "Pairs (i, k) that break a statement, summed over steps, mean over seeds; in brackets the seeds with any. "
+        f"There are {study.nets.points * study.nets.width:,} pairs. S3 and S4 are of step 0, S5 of all others: a "
         "neuron that step 0 leaves on the wrong side may cross later. The first row is the checks' kappa."
     )
     return f"{columns(rows, '>' * 6)}\n\n{wrapped(words)}"
@@ -213,7 +213,7 @@ def _against(slope: float, power: float) -> str:
 
 def first_step_text(found: FirstStep) -> str:
     """The paper's figure 1 in words: states of four neurons at two points before and after the first step."""
-    rows = [("neuron", "a", "at i, t = 0", "t = 1", "at j, t = 0", "t = 1", "|b(0)|", "|b(1)|")]
+    rows: list[tuple[str, ...]] = [("neuron", "a", "at i, t = 0", "t = 1", "at j, t = 0", "t = 1", "|b(0)|", "|b(1)|")]
     (before_i, before_j), (after_i, after_j) = found.states
     for k in range(4):
         sizes = [f"{np.linalg.norm(weight[k]):.2g}" for weight in (found.before, found.after)]
