@@ -174,7 +174,7 @@ def _start(experiment: Experiment) -> tuple[str, str]:
     init, loss = table["init"], table["loss"]["name"]
     if init["name"] == "paper42":
         return f"the theorem's, c = kappa / sqrt(m{'' if init['large_bias'] else ' (d + 1)'})", loss
-    return {"pm1_sqrtm": "neither's, +-1 / sqrt(m)"}.get(init["name"], init["name"]), loss
+    return "neither's, +-1 / sqrt(m)" if init["name"] == "pm1_sqrtm" else init["name"], loss
 
 
 def _own_start(others: Iterable[Descents]) -> str:
