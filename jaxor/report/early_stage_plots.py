@@ -195,7 +195,7 @@ def _violations(study: Lemmas) -> Figure:
     figure = new_figure(
         f"{_seen(study)}: pairs (i, k) that break S1 to S5",
         f"Mean over {seeds} seeds, summed over {study.steps} steps; marks are moved sideways a little where they would "
-        f"coincide. There are {study.nets.points * study.nets.width:,} pairs. Dotted: kappa of Corollary 4.3.", 3.4,
+        f"coincide. There are {study.nets.points * study.nets.width:,} pairs. Dotted: the study's own kappa.", 3.4,
     )  # fmt: skip
     axes = figure.subplots()
     sweep = sorted(study.sweep, key=lambda one: one.kappa)
@@ -209,7 +209,8 @@ def _violations(study: Lemmas) -> Figure:
     most = max(float(counts.mean()) for one in sweep for counts in one.counts.values())
     tops = np.arange(max(np.ceil(np.log10(max(most, 1))), 1) + 1)
     axes.set(ylim=(-0.3 / seeds, 10 ** (tops[-1] + 1)), yticks=[0, *10**tops])
-    axes.legend(ncols=5, loc="upper left")
+    axes.set_yticks([], minor=True)
+    axes.legend(ncols=5, loc="upper center")
     return figure
 
 

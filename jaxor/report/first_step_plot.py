@@ -31,9 +31,8 @@ def draw_first_step(found: FirstStep) -> Figure:
     """
     figure = new_figure(
         f"The first step of four neurons in the plane (seed {found.seed})",
-        "Arrows: directions of b, all of length 1; blue: a > 0, orange: a < 0. i is of class +1, j of class -1. A "
-        "neuron is living at a point if it is on its side of the line dotted in its colour. TL, TD, FL, FD: true or "
-        "false, living or dead.", 3.4,
+        "Arrows: directions of b; blue: a > 0, orange: a < 0. i is of class +1, j of class -1. TL, TD, FL, FD: true or "
+        "false, living or dead; living at a point are those on its side of the line dotted in its colour.", 3.4,
     )  # fmt: skip
     panels = figure.subplots(1, 2)
     for t, (axes, weight) in enumerate(zip(panels, (found.before, found.after), strict=True)):
@@ -56,7 +55,8 @@ def _plane(axes: Axes, found: FirstStep) -> None:
         line = np.outer((-1.15, 1.15), (-point[1], point[0])) / np.linalg.norm(point)
         axes.plot(*line.T, color=colour, ls=":", lw=1)
         axes.plot(*point, "o", color=colour, ms=6)
-        axes.text(*(1.16 * point), name, color=colour, ha="center", va="center", weight="bold")
+        x, y = 1.16 * point
+        axes.text(x, y, name, color=colour, ha="center", va="center", weight="bold")
     axes.set(xlim=(-2.1, 2.1), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)
