@@ -75,12 +75,17 @@ def premises_text(bound: Bound) -> str:
         ("says", f"{bound.quantity}{number}{within}"),
         ("rate", bound.learning_rate),
         ("probability", probability_text(bound)),
-        ("sources", "; ".join(f"{name} [{tag}]" for name, tag in bound.provenance.items())),
+        ("sources", sources_text(bound)),
         ("premises", _tally(bound.premises)),
     ]
     answers = columns([(ANSWERS[value], name) for name, value in bound.premises.items()], "<<")
     parts = [fields(rows), answers, *([notes_text(bound.notes)] if bound.notes else [])]
     return "\n\n".join([*parts, tags_text(set(bound.provenance.values()))])
+
+
+def sources_text(bound: Bound) -> str:
+    """Tags of what a statement says."""
+    return "; ".join(f"{name} [{tag}]" for name, tag in bound.provenance.items())
 
 
 def notes_text(notes: Iterable[str]) -> str:
