@@ -1,0 +1,180 @@
+"""What theorems promise of early-stage and global convergence, premise by premise, as text for the terminal.
+
+Of Wang & Ma (NeurIPS 2022). Tags say how certain a reading is, see `jaxor.analysis.assumptions`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+
+from jaxor.analysis.assumptions import Geometry
+from jaxor.analysis.bounds import corollary_4_3
+from jaxor.analysis.convergence import convergence_constant, theorem_5_2, theorem_5_3
+from jaxor.analysis.halfspaces import LARGEST
+from jaxor.analysis.rates import CONSTANT_STEPS, LOSSES
+from jaxor.analysis.separated_nets import RATE, SeparatedNets
+from jaxor.analysis.statements import HIDDEN, Bound, Premises
+from jaxor.report.tables import columns, count, fields, section, wrapped
+
+TAGS = {
+    "TXT": "read in the text",
+    "OCR?": "damaged in the copy at hand, the reading that fits",
+    "DER": "derived anew",
+    "OPQ": "a constant from appendices that were not at hand",
+    "NB": "from the authors' notebook",
+}
+
+ANSWERS = {True: "yes", False: "no", None: "open"}
+
+
+def tags_text(tags: Collection[str]) -> str:
+    """What the tags that are used mean.
+
+    Examples
+    --------
+    >>> print(tags_text({"DER", "TXT"}))
+    [TXT] read in the text; [DER] derived anew.
+    """
+    return wrapped("; ".join(f"[{tag}] {words}" for tag, words in TAGS.items() if tag in tags) + ".")
+
+
+def figure_text(value: float | None, form: str = ".4f") -> str:
+    """A number, or a dash where there is none.
+
+    Examples
+    --------
+    >>> figure_text(0.26253), figure_text(float("nan")), figure_text(None)
+    ('0.2625', '-', '-')
+    """
+    return "-" if value is None or math.isnan(value) else f"{value:{form}}"
+
+
+def premises_text(bound: Bound) -> str:
+    """What a statement says, with which probability, and which of its premises hold.
+
+    Examples
+    --------
+    >>> print(premises_text(Bound("Theorem 0", "descent, at least", 0.5, 44, "eta = .01", 0.9, {"m >= 6": True},
+    ...                           {"bound": "OPQ"})))
+    statement   Theorem 0
+    says        descent, at least 0.5, within 44 steps
+    rate        eta = .01
+    probability at least 0.9
+    sources     bound [OPQ]
+    premises    1 of 1 hold
+    <BLANKLINE>
+    yes  m >= 6
+    <BLANKLINE>
+    [OPQ] a constant from appendices that were not at hand.
+    """
+    number = ": constant not given" if bound.bound is None else f" {bound.bound:.6g}"
+    within = "" if bound.steps is None else f", within {count(bound.steps, 'step')}"
+    rows = [
+        ("statement", bound.statement),
+        ("says", f"{bound.quantity}{number}{within}"),
+        ("rate", bound.learning_rate),
+        ("probability", probability_text(bound)),
+        ("sources", sources_text(bound)),
+        ("premises", _tally(bound.premises)),
+    ]
+    answers = columns([(ANSWERS[value], name) for name, value in bound.premises.items()], "<<")
+    parts = [fields(rows), answers, *([notes_text(bound.notes)] if bound.notes else [])]
+    return "\n\n".join([*parts, tags_text(set(bound.provenance.values()))])
+
+
+def sources_text(bound: Bound) -> str:
+    """Tags of what a statement says."""
+    return "; ".join(f"{name} [{tag}]" for name, tag in bound.provenance.items())
+
+
+def notes_text(notes: Iterable[str]) -> str:
+    """Notes one by one, each once."""
+    return "\n".join(wrapped(note) for note in dict.fromkeys(notes))
+
+
+def probability_text(bound: Bound) -> str:
+    """With which probability a statement holds."""
+    if bound.probability is None:
+        return "not known, as constants in it are not given"
+    return "0: the statement is vacuous, it says nothing" if bound.vacuous else f"at least {bound.probability:.6g}"
+
+
+def _tally(premises: Premises) -> str:
+    """How many hold, fail and cannot be decided."""
+    values = list(premises.values())
+    fail, unknown = values.count(False), values.count(None)
+    words = [f"{values.count(True)} of {len(values)} hold"]
+    words += [f"{fail} {'fails' if fail == 1 else 'fail'}"] * bool(fail)
+    return ", ".join(words + [f"{unknown} open (cannot be decided)"] * bool(unknown))
+
+
+def unmet_text(premises: Premises) -> str:
+    """Premises that fail, and those that cannot be decided.
+
+    Examples
+    --------
+    >>> unmet_text({"m >= 6": True, "s = 0": False, "m = Omega(1)": None})
+    'fails: s = 0; open: m = Omega(1)'
+    >>> unmet_text({"m >= 6": True})
+    'all premises hold'
+    """
+    groups = [
+        f"{word}: {', '.join(names)}"
+        for word, kind in (("fails", False), ("open", None))
+        if (names := [name for name, value in premises.items() if value is kind])
+    ]
+    return "; ".join(groups) or "all premises hold"
+
+
+def data_text(nets: SeparatedNets) -> str:
+    """Two classes of points beside Assumptions 4.1 and 4.5, and what is promised of nets trained on them."""
+    found, v = nets.separation, convergence_constant(nets.separation, nets.width, nets.delta)
+    certificate = f"{found.certificate:.6g} by antipodal pairs [DER]"
+    mu0 = f"{found.mu0:.6g} by linear programs [DER]; at least {certificate}" if found.mu0 is not None else ""
+    rows = [
+        ("data", f"{nets.data}: n = {found.samples:,} points, d = {found.dimension:,}"),
+        ("nets", f"m = {nets.width:,}, kappa = {nets.kappa:.4g}; delta = {nets.delta:g}"),
+        ("mu_0", mu0 or f"not computed for more than {LARGEST:,} points; at least {certificate}"),
+        ("gamma", f"{found.gamma:.6g}, smallest inner product within a class [TXT]"),
+        ("lambda", f"{found.lam:.6g}, smallest eigenvalue of the classes' Gram matrices [OCR?]"),
+        ("V", f"{v:.6g}, eq. (7) with the prefactor 1/8 [DER]" + "; not above 0, so nothing is promised" * (v <= 0)),
+        ("across", f"{found.across:.6g}, largest inner product of points of two classes"),
+        ("s_hat", f"{found.s_hat:.6g}, smallest inner product of any two points"),
+    ]
+    premises = found.premises() | Geometry.premises(found)
+    remark = ""
+    if nets.data in ("one_pair", "image_pair") and found.mu0 is not None and found.mu0 < 1 - 1e-6:
+        remark = "\n\n" + wrapped(
+            f"The paper remarks that one antipodal pair gives mu_0 = 1. These data have one pair, and mu_0 is "
+            f"{found.mu0:.6g}: as written the remark is false. One pair gives the smallest |x_i . x_p| instead."
+        )
+    answers = columns([(ANSWERS[value], name) for name, value in premises.items()], "<<")
+    words = wrapped("Assumption 4.5 is asked by theorems on many classes only; antipodal points violate it.")
+    tags = tags_text({"TXT", "OCR?", "DER", "OPQ"})
+    return "\n\n".join(
+        [
+            f"{fields(rows)}{remark}",
+            section("Assumptions 4.1 and 4.5", f"{answers}\n\n{words}"),
+            section("What is promised", f"{_promises(nets)}\n\n{tags}"),
+        ]
+    )
+
+
+def _promises(nets: SeparatedNets) -> str:
+    """Corollary 4.3 and Theorems 5.2 and 5.3 of these data, before anything is trained."""
+    data = nets.separation
+    early = corollary_4_3(data, nets.setting("quadratic"))
+    found = [(early, "quadratic", f"descent at least {figure_text(early.bound)} in {early.steps} steps [OPQ]")]
+    for loss in LOSSES:
+        setting = nets.setting(loss, adaptive=True)
+        all_layers = theorem_5_2(data, setting, eta=RATE, first_loss=1.0, t0=CONSTANT_STEPS)
+        pace = f"L(t) <= L(1) / (1 + a (t - 1)), a = {figure_text(all_layers.bound, '.3g')} L(1) [DER]"
+        inner = theorem_5_3(data, setting)
+        found.append((all_layers, loss, pace))
+        found.append((inner, loss, f"L(t+1) <= {figure_text(inner.bound, '.6f')} L(t), first layer alone [DER]"))
+    rows = [("", "loss", "promises", "with probability")]
+    rows += [(bound.statement, loss, says, figure_text(bound.probability)) for bound, loss, says in found]
+    unmet = {bound.statement: unmet_text(bound.premises) for bound, *_ in found}
+    lines = [wrapped(f"{statement}: {words}.") for statement, words in unmet.items()]
+    return "\n\n".join([columns(rows, "<<<>"), "\n".join(lines), wrapped(HIDDEN)])
