@@ -23,7 +23,8 @@ from jaxor.analysis.separated_nets import SeparatedNets
 from jaxor.analysis.table1 import table
 from jaxor.experiments.images import load_images
 from jaxor.experiments.registry import ExperimentError
-from jaxor.report import early_stage as report
+from jaxor.report.early_stage import many_classes_text, table_text, two_classes_text
+from jaxor.report.early_stage_lemmas import first_step_text, lemmas_text, rates_text
 
 TEST_DATA = Path(__file__).parents[1] / "tests" / "data" / "images"
 DATA = "antipodal", "one_pair"
@@ -44,17 +45,17 @@ def main() -> None:
         studies.append({"name": name, "seconds": seconds} | _without_bands(found.to_dict()))
 
     for source in _sources():
-        measure(f"table, {source}", partial(table, source, 16 // part), report.table_text)
+        measure(f"table, {source}", partial(table, source, 16 // part), table_text)
     for source in _sources():
-        measure(f"sgd, {source}", partial(many_classes, source, 100 // part), report.many_classes_text)
+        measure(f"sgd, {source}", partial(many_classes, source, 100 // part), many_classes_text)
     for data in (*DATA, "image_pair"):
         nets = SeparatedNets(data)
-        measure(f"descent, {data}", partial(two_classes, nets, 1000 // part), report.two_classes_text)
+        measure(f"descent, {data}", partial(two_classes, nets, 1000 // part), two_classes_text)
     for data in DATA:
         nets = SeparatedNets(data)
-        measure(f"lemmas, {data}", partial(lemmas, nets, 100 // part), report.lemmas_text)
-        measure(f"rates, {data}", partial(rates, nets, 100 // part), report.rates_text)
-    measure("first step", first_step, report.first_step_text)
+        measure(f"lemmas, {data}", partial(lemmas, nets, 100 // part), lemmas_text)
+        measure(f"rates, {data}", partial(rates, nets, 100 // part), rates_text)
+    measure("first step", first_step, first_step_text)
     write("early_stage", {"machine": machine(), "studies": studies})
 
 

@@ -23,6 +23,7 @@ SEEDS = {"table": 16, "descent": 1000, "sgd": 100, "lemmas": 100, "rates": 100}
 STUDIES = *SEEDS, "first-step", "data"
 
 Study = Callable[[Callable[[str], Any] | None], Any]
+Text = Callable[[Any], str]
 
 
 @click.command("early-stage")
@@ -57,10 +58,12 @@ def early_stage(
     sgd (Theorem 4.6), lemmas (neuron partition and what follows from it), rates (Theorems 5.2 and 5.3), first-step
     (their figure 1), data (do the assumptions hold).
     """
-    from jaxor.report import early_stage as report
     from jaxor.store.derived import keep
 
-    _check_options(study, data=data, seeds=seeds, widths=widths, points=points, dimension=dimension, kappa=kappa)
+    _check_options(
+        study, data=data, seeds=seeds, widths=widths, points=points, dimension=dimension, kappa=kappa,
+        plots=plots or None,
+    )  # fmt: skip
     if images is not None:
         os.environ["JAXOR_IMAGES"] = str(images)
     data = data or ("digits" if study in ON_IMAGES else SEPARATED[0])
@@ -81,7 +84,7 @@ def early_stage(
         from jaxor.report.early_stage_plots import save_plots
 
         save_plots(found, folder)
-    click.echo(text if as_json else f"{getattr(report, show)(found)}\n\nKept in {folder}.")
+    click.echo(text if as_json else f"{show(found)}\n\nKept in {folder}.")
 
 
 def _check_options(study: str, **options: Any) -> None:
@@ -89,7 +92,7 @@ def _check_options(study: str, **options: Any) -> None:
     separated = "points", "dimension", "kappa"
     useless = {
         "table": separated, "sgd": (*separated, "widths"), "first-step": ("data", "seeds", "widths", *separated),
-        "data": ("seeds",),
+        "data": ("seeds", "plots"),
     }.get(study, ())  # fmt: skip
     for name in useless:
         if options[name] not in (None, ()):
@@ -101,13 +104,14 @@ def _check_options(study: str, **options: Any) -> None:
         raise click.UsageError(f"{study} is for the data {', '.join(known)}, got {options['data']!r:.60}")
 
 
-def _on_images(study: str, data: str, seeds: int, widths: Sequence[int]) -> tuple[Study, str]:
+def _on_images(study: str, data: str, seeds: int, widths: Sequence[int]) -> tuple[Study, Text]:
     from jaxor.analysis.corollaries import many_classes
     from jaxor.analysis.table1 import WIDTHS, table
+    from jaxor.report.early_stage import many_classes_text, table_text
 
     if study == "sgd":
-        return lambda watch: many_classes(data, seeds, watch=watch), "many_classes_text"
-    return lambda watch: table(data, seeds, widths=widths or WIDTHS, watch=watch), "table_text"
+        return lambda watch: many_classes(data, seeds, watch=watch), many_classes_text
+    return lambda watch: table(data, seeds, widths=widths or WIDTHS, watch=watch), table_text
 
 
 def _nets(
@@ -120,17 +124,20 @@ def _nets(
     )
 
 
-def _on_separated(study: str, nets: SeparatedNets, seeds: int) -> tuple[Study, str]:
+def _on_separated(study: str, nets: SeparatedNets, seeds: int) -> tuple[Study, Text]:
     from jaxor.analysis.corollaries import two_classes
     from jaxor.analysis.first_step import first_step
     from jaxor.analysis.lemmas import lemmas
     from jaxor.analysis.rates import rates
+    from jaxor.report.early_stage import two_classes_text
+    from jaxor.report.early_stage_lemmas import first_step_text, lemmas_text, rates_text
+    from jaxor.report.statements import data_text
 
-    studies: dict[str, tuple[Study, str]] = {
-        "descent": (lambda watch: two_classes(nets, seeds, watch=watch), "two_classes_text"),
-        "lemmas": (lambda watch: lemmas(nets, seeds, watch=watch), "lemmas_text"),
-        "rates": (lambda watch: rates(nets, seeds, watch=watch), "rates_text"),
-        "first-step": (lambda watch: first_step(), "first_step_text"),
-        "data": (lambda watch: nets, "data_text"),
+    studies: dict[str, tuple[Study, Text]] = {
+        "descent": (lambda watch: two_classes(nets, seeds, watch=watch), two_classes_text),
+        "lemmas": (lambda watch: lemmas(nets, seeds, watch=watch), lemmas_text),
+        "rates": (lambda watch: rates(nets, seeds, watch=watch), rates_text),
+        "first-step": (lambda watch: first_step(), first_step_text),
+        "data": (lambda watch: nets, data_text),
     }
     return studies[study]

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxor.analysis.first_step import FirstStep
 from jaxor.analysis.lemmas import STATEMENTS, Lemmas, Violations
-from jaxor.analysis.rates import CONSTANT_STEPS, FITTED_FROM, STEPS, Contraction, Decay, Rates
+from jaxor.analysis.rates import CONSTANT_STEPS, FITTED_FROM, STEPS, Contraction, Curvature, Decay, Rates
 from jaxor.analysis.separated_nets import RATE, SeparatedNets
 from jaxor.analysis.statements import Bound
 from jaxor.estimates import Share
@@ -120,7 +120,10 @@ def rates_text(study: Rates) -> str:
         [
             fields([*_nets(study.nets), ("V", f"{study.v:.6g}, eq. (7) with the prefactor 1/8 [DER]")]),
             section("Theorem 5.3: the first layer alone, eta_t = c / L(t)", _contractions(contractions)),
-            section(f"Theorem 5.2: all layers, T0 = {CONSTANT_STEPS}", _decays(decays)),
+            section(
+                f"Theorem 5.2: all layers, T0 = {CONSTANT_STEPS}",
+                f"{_decays(decays)}\n\n{_curvatures(study.curvatures)}",
+            ),
             section("The schedule that the text seems to have", _literal(study.literal)),
             section("Premises", "\n".join(_premises([one.bound for one in first]))),
             tags_text({"TXT", "OCR?", "DER"}),
@@ -179,6 +182,15 @@ def _decays(found: Sequence[Decay]) -> str:
         "with L(t) <= L(1) / (1 + a (t - 1)), a = eta g_a^2 V L(1) / 2 [DER]; T0 itself is unreadable [OCR?]."
     )
     return f"{columns(rows, '<>>>>>>>')}\n\n{wrapped(words)}"
+
+
+def _curvatures(found: Sequence[Curvature]) -> str:
+    lines = [
+        f"{one.loss}, r = 1: the Hessian's norm is at most {one.constant:.3g} t L(t) in {one.steps} steps of "
+        f"{one.seeds} seeds, as Lemma C.15 has it for some constant [TXT]; {one.violations} pairs break S1 to S5."
+        for one in found
+    ]
+    return "\n".join(map(wrapped, lines))
 
 
 def _last(one: Decay) -> float | None:

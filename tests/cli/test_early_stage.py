@@ -53,6 +53,7 @@ def test_table_is_the_default(call: Call, tmp_path: Path):
         (("table", "--points", 8), "table has no use for --points"),
         (("sgd", "--width", 100), "sgd has no use for --width"),
         (("first-step", "--seeds", 8), "first-step has no use for --seeds"),
+        (("data", "--plots"), "data has no use for --plots"),
         (("lemmas", "--width", 8, "--width", 9), "lemmas takes one --width"),
         (("table", "--data", "antipodal"), "table is for the data digits, mnist, fashion_mnist, cifar10, got"),
         (("rates", "--data", "mnist"), "rates is for the data antipodal"),
