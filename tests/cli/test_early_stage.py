@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from jaxor.analysis import corollaries, table1
 from jaxor.cli import early_stage
 from jaxor.experiments import image_files
 from tests.cli.conftest import Call
@@ -19,11 +21,10 @@ SMALL = ("--points", 8, "--dimension", 10, "--width", 60)
 @pytest.mark.parametrize(
     ("study", "arguments", "plots"),
     [
-        ("descent", (*SMALL, "--seeds", 5, "--kappa", 1e-5), True),
+        ("descent", (*SMALL, "--data", "one_pair", "--seeds", 5, "--kappa", 1e-5), True),
         ("data", SMALL, False),
         ("data", ("--data", "image_pair", "--points", 6), False),
         ("first-step", (), True),
-        ("sgd", ("--seeds", 2), False),
     ],
 )
 def test_text_and_a_file(call: Call, tmp_path: Path, study: str, arguments: tuple[Any, ...], plots: bool):
@@ -38,12 +39,23 @@ def test_text_and_a_file(call: Call, tmp_path: Path, study: str, arguments: tupl
     assert (tmp_path / "outputs").is_dir()
 
 
-def test_table_is_the_default(call: Call, tmp_path: Path):
+def test_table_is_the_default(call: Call, tmp_path: Path, monkeypatch: Any):
+    for name, value in (("WIDTH", 8), ("OTHERS", ()), ("table", partial(table1.table, rates=(0.01,)))):
+        monkeypatch.setattr(table1, name, value)  # one cell of thirteen
     said = call("early-stage", "--width", 8, "--seeds", 2, "--json")
     assert said.exit_code == 0, said.stderr
     kept = json.loads((tmp_path / "outputs/early-stage-table-digits/study.json").read_text())
     assert kept == json.loads(said.stdout)
     assert (kept["study"], kept["source"], [cell["width"] for cell in kept["by_width"]]) == ("table", "digits", [8])
+
+
+def test_sgd(call: Call, tmp_path: Path, monkeypatch: Any):
+    few = partial(corollaries.many_classes, batches=(8,), losses=("exponential",))
+    monkeypatch.setattr(corollaries, "many_classes", few)
+    said = call("early-stage", "sgd", "--seeds", 2)
+    assert said.exit_code == 0, said.stderr
+    kept = json.loads((tmp_path / "outputs/early-stage-sgd-digits/study.json").read_text())
+    assert [(one["batch"], len(one["descents"]["values"])) for one in kept["by_batch"]] == [(8, 2)]
 
 
 @pytest.mark.parametrize(
