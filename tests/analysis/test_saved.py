@@ -88,6 +88,7 @@ def assert_read_back_exactly(fit: Fit, path: Path) -> None:
             assert_array_equal(theirs, ours, err_msg=candidate.name)
 
 
+@pytest.mark.full
 def test_every_model_comes_back(fit: Fit, path: Path):
     assert_read_back_exactly(fit, path)
 

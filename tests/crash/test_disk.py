@@ -104,6 +104,7 @@ def test_a_full_disk(disk: SmallDisk, whole: Whole, count: Count, report: Report
     report(f"disk full, {word}", times, f"{min(safe)} to {max(safe)} of {len(sealed(whole.path))} shards safe")
 
 
+@pytest.mark.full
 def test_export_to_a_full_disk(disk: SmallDisk, whole: Whole, count: Count, report: Report):
     export_run(whole.path, disk.path / "run.nc")
     size, times = used(disk.path), count(2, 20)

@@ -53,6 +53,7 @@ def test_kill_at_random_moments(where: Where, whole: Whole, count: Count, random
     report("kill -9 at random moments", times, f"{min(safe)}-{max(safe)} of {SEEDS} safe, at most {max(redone)} redone")
 
 
+@pytest.mark.full
 def test_killed_again_and_again(where: Where, whole: Whole, count: Count, random: np.random.Generator, report: Report):
     run, times = where(0), count(2, 21)
     grown = [0]
@@ -73,8 +74,10 @@ def test_killed_again_and_again(where: Where, whole: Whole, count: Count, random
 
 @pytest.mark.parametrize(
     ("number", "group", "code", "word"),
-    [(signal.SIGINT, True, 130, "interrupted"), (signal.SIGTERM, False, 143, "terminated")],
-    ids=["SIGINT", "SIGTERM"],
+    [
+        pytest.param(signal.SIGINT, True, 130, "interrupted", marks=pytest.mark.full, id="SIGINT"),
+        pytest.param(signal.SIGTERM, False, 143, "terminated", id="SIGTERM"),
+    ],
 )
 def test_signals_at_random_moments(
     where: Where,
