@@ -192,7 +192,7 @@ def unit(rows: ArrayLike) -> NDArray[np.float64]:
     return np.array([np.array(row) / sum(x * x for x in row) ** 0.5 for row in np.asarray(rows)])
 
 
-@pytest.mark.parametrize("angles", [None, (100, 101, 102, 103), (-95, 91, -93, 93)])
+@pytest.mark.parametrize("angles", [None, (100, 101, 102, 103), (-95, 91, -93, 93), (-80, -79, -60, -81)])
 def test_no_label_lies_upon_another(angles: tuple[float, ...] | None) -> None:
     study = studies.first_step()
     if angles is not None:
