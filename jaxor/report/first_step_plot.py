@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,12 +71,26 @@ def _labels(axes: Axes, directions: Numbers, found: FirstStep, t: int) -> None:
         groups.setdefault((round(float(np.arctan2(y, x)), 1), *states), []).append(k)
     for right in (False, True):
         sided = [item for item in groups.items() if (directions[item[1][0]][0] > 0) == right]
-        below = np.inf
-        for (_, at_i, at_j), neurons in sorted(sided, key=lambda item: -directions[item[1][0]][1]):
-            tip = directions[neurons[0]]
-            below = min(tip[1], below - GAP)
+        sided.sort(key=lambda item: -directions[item[1][0]][1])
+        heights = _apart([directions[neurons[0]][1] for _, neurons in sided])
+        for ((_, at_i, at_j), neurons), height in zip(sided, heights, strict=True):
             text = f"{', '.join(str(k + 1) for k in neurons)}: {at_i} at i\n{at_j} at j"
             axes.annotate(
-                text, tip, (REACH if right else -REACH, below), size=8, va="center", ha="left" if right else "right",
-                arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.6},
+                text, directions[neurons[0]], (REACH if right else -REACH, height), size=8, va="center",
+                ha="left" if right else "right", arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.6},
             )  # fmt: skip
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Descending heights moved down until none is within `GAP` of the next, and all up again from below the circle.
+
+    Examples
+    --------
+    >>> _apart([0.5, 0.25, -0.5]), _apart([-1.0, -1.0])
+    ([0.5, 0.08, -0.5], [-0.58, -1.0])
+    """
+    placed: list[float] = []
+    for height in heights:
+        placed.append(float(min([height, *(above - GAP for above in placed[-1:])])))
+    raised = max(0.0, -1 - min(placed, default=0.0))
+    return [round(height + raised, 12) for height in placed]

@@ -173,7 +173,7 @@ def _promises(nets: SeparatedNets) -> str:
         inner = theorem_5_3(data, setting)
         found.append((all_layers, loss, pace))
         found.append((inner, loss, f"L(t+1) <= {figure_text(inner.bound, '.6f')} L(t), first layer alone [DER]"))
-    rows = [("", "loss", "promises", "with probability")]
+    rows = [("", "loss", "promises", "probability")]
     rows += [(bound.statement, loss, says, figure_text(bound.probability)) for bound, loss, says in found]
     unmet = {bound.statement: unmet_text(bound.premises) for bound, *_ in found}
     lines = [wrapped(f"{statement}: {words}.") for statement, words in unmet.items()]
