@@ -16,7 +16,7 @@ from jaxor.analysis.corollaries import ManyClasses, TwoClasses
 from jaxor.analysis.descents import Descents
 from jaxor.analysis.first_step import FirstStep
 from jaxor.analysis.lemmas import STATEMENTS, Check, Lemmas, Violations
-from jaxor.analysis.rates import LOSSES, Contraction, Decay, Rates
+from jaxor.analysis.rates import LOSSES, Contraction, Curvature, Decay, Rates
 from jaxor.analysis.separated_nets import SeparatedNets
 from jaxor.analysis.statements import Setting
 from jaxor.analysis.table1 import OTHERS, PRINTED, Cell, Table, image_experiment
@@ -140,7 +140,8 @@ def rates(slopes: Sequence[float] = (-1.0, -2.0, -3.0), capped_slope: float = -9
         decay("exponential", 1, -1, capped=False, diverged=True),
         decay("exponential", 1, capped_slope, capped=True),
     )
-    return Rates(NETS, v, tuple(contractions), decays, literal)
+    curvatures = (Curvature("exponential", 4, 300, 0.4779, 0),)
+    return Rates(NETS, v, tuple(contractions), curvatures, decays, literal)
 
 
 def first_step() -> FirstStep:

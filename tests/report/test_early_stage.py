@@ -281,6 +281,11 @@ def test_contractions_beside_their_bounds() -> None:
     assert row(broken, "exponential")[-5:] == ["2", "1", "of", "2", "3"]
 
 
+def test_the_hessian_along_theorem_5_2() -> None:
+    said = flat(rates_text(studies.rates()))
+    assert "exponential, r = 1: the Hessian's norm is at most 0.478 t L(t) in 300 steps of 4 seeds" in said
+
+
 def test_slopes_beside_r() -> None:
     text = rates_text(studies.rates((-1.04, -2.06, -3.0)))
     assert row(text, "exponential", "1")[2:9] == ["-1.0400", "-1.0400", "to", "-1.0400", "2", "of", "2"]
