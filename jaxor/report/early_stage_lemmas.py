@@ -63,7 +63,7 @@ def _checks(study: Lemmas) -> str:
 def _partition(study: Lemmas) -> str:
     fractions = study.figures["fractions"]
     rows: list[tuple[str, ...]] = [("t", *SETS)]
-    for t in dict.fromkeys((0, min(1, study.steps - 1), study.steps - 1)):
+    for t in dict.fromkeys((0, 1, study.steps - 1)):
         low, high = fractions[:, t].min(axis=0), fractions[:, t].max(axis=0)
         rows.append(
             (f"{t}", *(f"{a:.4f}" if a == b else f"{a:.4f} to {b:.4f}" for a, b in zip(low, high, strict=True)))

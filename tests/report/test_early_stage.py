@@ -89,7 +89,7 @@ def test_data_with_their_constants_and_promises() -> None:
 
 def test_narrow_nets_are_promised_nothing() -> None:
     text = flat(data_text(studies.NARROW))
-    assert "not above 0, so nothing is promised" in text and "so nothing" not in data_text(studies.NETS)
+    assert "not above 0, so nothing is promised" in text and "so nothing" not in flat(data_text(studies.NETS))
     assert "Corollary 4.3: fails: m >= max(144 ln(2 n^2 / delta), 4)." in text
     assert "Theorem 5.3: fails: V > 0" in text and "L(t+1) <= - L(t)" in text
 
@@ -100,6 +100,8 @@ def test_the_remark_on_one_pair_is_called_false_where_it_is() -> None:
     assert mu0 is not None and mu0 < 1
     assert f"mu_0 is {mu0:.6g}: as written the remark is false" in flat(data_text(nets))
     assert "remark" not in data_text(studies.NETS)
+    vars(nets)["separation"] = replace(nets.separation, mu0=1.0)
+    assert "remark" not in data_text(nets)
     vars(nets)["separation"] = replace(
         nets.separation, mu0=None
     )  # as of more points than linear programs are solved for
