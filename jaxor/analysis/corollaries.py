@@ -14,6 +14,7 @@ from jaxor.analysis.separated_nets import RATE, SeparatedNets
 from jaxor.analysis.statements import Setting
 from jaxor.analysis.table1 import COUNT, WIDTH, image_experiment
 from jaxor.experiments.images import Images, load_images, unit_rows
+from jaxor.experiments.registry import require
 
 Watch = Callable[[str], Any] | None
 
@@ -129,6 +130,7 @@ def many_classes(
         for batch in batches:
             if watch is not None:
                 watch(f"{source}, {loss}: batches of {batch}")
+            require(batch > 0, "batches", "positive", batch)
             kappa = min(RATE / 10, RATE / (3 * batch))
             made = image_experiment(
                 source, width=WIDTH, rate=RATE, steps=steps, init="paper42", loss=loss, kappa=kappa, batch=batch

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.analysis.statements import Bound
+from jaxor.engine.status import Status
 from jaxor.estimates import Interval, Share
 from jaxor.experiments.experiment import Experiment
 from jaxor.simulation import simulate
@@ -108,4 +109,5 @@ def descents(experiment: Experiment, seeds: int, bound: Bound | None = None, *, 
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
     run = simulate(experiment, seeds, traces="none", parameters="none", x64=x64)
-    return Descents(experiment, np.asarray(run.initial_loss, np.float64) - run.final_loss, bound)
+    fallen = np.asarray(run.initial_loss, np.float64) - run.final_loss
+    return Descents(experiment, np.where(run.status == Status.DIVERGED, np.nan, fallen), bound)

@@ -58,7 +58,7 @@ class Check:
     holds : Share
         Seeds for which it holds at every step.
     worst : float
-        Of what is compared, over seeds and steps.
+        Of what is compared, over seeds and steps; NaN if a run diverged.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Lemmas:
         """As a table for JSON: medians and extremes over seeds by step, checks, and the sweep."""
         bands = {
             name: {
-                end: np.quantile(array, q, axis=0).tolist()
+                end: _finite(np.quantile(array, q, axis=0))
                 for end, q in (("low", 0.05), ("median", 0.5), ("high", 0.95))
             }
             for name, array in self.figures.items()
@@ -103,7 +103,9 @@ class Lemmas:
         sweep = [
             {"kappa": one.kappa, **{name: counts.tolist() for name, counts in one.counts.items()}} for one in self.sweep
         ]
-        checks = [vars(check) | {"holds": vars(check.holds)} for check in self.checks]
+        checks = [
+            vars(check) | {"holds": vars(check.holds), "worst": _finite(np.array(check.worst))} for check in self.checks
+        ]
         return {
             "study": "lemmas", "nets": self.nets.to_dict(), "steps": self.steps, "bands": bands,
             "hitting_times": self.hitting_times.tolist(), "checks": checks, "sweep": sweep,
@@ -132,9 +134,11 @@ def lemmas(
     Raises
     ------
     ValueError
-        No seeds.
+        No seeds, or fewer than 2 steps.
     """
     steps = corollary_4_3_steps(RATE) if steps is None else steps
+    if steps < 2:
+        raise ValueError(f"steps must be at least 2, since most lemmas are on t >= 1, got {steps}")
     made = nets.descent(steps)
     seen = watched(made, seeds, delta=nets.delta, hessian_iterations=10, learning_rate=RATE, watch=watch)
     fine = seen.measured["fine"].astype(bool)
@@ -188,6 +192,13 @@ def watched(
         None if watch is None else lambda done: watch(f"{experiment.name}, kappa = {kappa:g}: {done} of {seeds} seeds")
     )
     return replay(experiment, np.arange(seeds), look, x64=True, watch=tell)
+
+
+def _finite(values: NDArray[Any]) -> Any:
+    """For JSON, None where a run had diverged."""
+    plain = values.astype(object)
+    plain[~np.isfinite(values)] = None
+    return plain.tolist()
 
 
 def _violations(kappa: float, seen: Replayed) -> Violations:

@@ -27,6 +27,7 @@ LOSSES = "exponential", "logistic"
 POWERS = 1, 2, 3
 CONSTANT_STEPS, STEPS, FITTED_FROM = 100, 1500, 500
 INNER_STEPS = 60
+FIGURES = "loss", "loss_after", "gradient_ratio", *STATEMENTS
 CURVATURE_SEEDS, CURVATURE_STEPS = 4, 300
 
 
@@ -122,10 +123,9 @@ class Decay:
 
     def to_dict(self) -> dict[str, Any]:
         """As a table for JSON."""
-        known = ~np.isnan(self.losses[:, -1])
         return {
             "experiment": self.experiment.to_dict(), "power": self.power, "bound": bound_table(self.bound),
-            "slopes": _extremes(self.slopes[known]), "last_loss": _extremes(self.losses[known, -1]),
+            "slopes": _extremes(self.slopes), "last_loss": _extremes(self.losses[:, -1]),
             "early_kept": vars(self.early_kept), "diverged": self.diverged,
         }  # fmt: skip
 
@@ -153,6 +153,8 @@ class Curvature:
 
 
 def _extremes(values: Floats) -> dict[str, float] | None:
+    """Of runs that did not diverge."""
+    values = values[~np.isnan(values)]
     if not values.size:
         return None
     return {"min": float(values.min()), "median": float(np.median(values)), "max": float(values.max())}
@@ -184,7 +186,10 @@ class Rates:
 
     def to_dict(self) -> dict[str, Any]:
         """As a table for JSON."""
-        curvatures = [vars(found) for found in self.curvatures]
+        curvatures = [
+            vars(found) | {"constant": found.constant if math.isfinite(found.constant) else None}
+            for found in self.curvatures
+        ]
         return {"study": "rates", "nets": self.nets.to_dict(), "v": self.v, "curvatures": curvatures} | {
             name: [found.to_dict() for found in getattr(self, name)] for name in ("contractions", "decays", "literal")
         }
@@ -223,14 +228,14 @@ def rates(
 
 def _contraction(nets: SeparatedNets, v: float, loss: str, seeds: int, watch: Watch) -> Contraction:
     made = nets.experiment(loss, {"name": "inverse_loss"}, INNER_STEPS, train_output=False)
-    seen = watched(made, seeds, train_output=False, only=("loss", "gradient_ratio", *STATEMENTS), watch=watch).measured
+    seen = watched(made, seeds, train_output=False, only=FIGURES, watch=watch).measured
     bound = theorem_5_3(nets.separation, nets.setting(loss, adaptive=True))
     g_a = nets.setting(loss).constants.g_a or math.nan
     return Contraction(
         loss=loss,
         bound=bound,
         losses=seen["loss"],
-        ratios=seen["loss"][:, 2:] / seen["loss"][:, 1:-1],
+        ratios=seen["loss_after"][:, 1:] / seen["loss"][:, 1:],
         gradient_ratios=seen["gradient_ratio"][:, 1:],
         gradient_bound=g_a * math.sqrt(v),
         violations=np.sum([seen[name].sum(axis=1, dtype=np.int64) for name in STATEMENTS], axis=0),

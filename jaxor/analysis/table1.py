@@ -7,6 +7,7 @@ instead of 1 / sqrt(m). `Table.others` has what the theorem's own and others giv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,8 +70,8 @@ class Cell:
 
     @property
     def tolerance(self) -> float:
-        """max(.02, 3 standard deviations over seeds): the printed figures are one unseeded run each."""
-        return max(0.02, 3 * self.descents.sd)  # in this order .02 of a single seed, which has no sd
+        """max(3 standard deviations over seeds, .02): the printed figures are one unseeded run each. One seed: .02."""
+        return 0.02 if math.isnan(self.descents.sd) else max(3 * self.descents.sd, 0.02)
 
     @property
     def agrees(self) -> bool | None:
@@ -208,5 +209,5 @@ def table(
     by_width = tuple(cell(width, RATE) for width in widths)
     by_rate = tuple(cell(WIDTH, rate) for rate in rates)
     others = tuple(measured(WIDTH, RATE, init, loss, OTHER_SEEDS) for init, loss in OTHERS)
-    reduce = by_width[0].descents.experiment.to_dict()["task"]["reduce"]
+    reduce = others[0].experiment.to_dict()["task"]["reduce"]
     return Table(source, images, of, cosines(unit_rows(images)), reduce, by_width, by_rate, others)

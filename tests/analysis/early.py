@@ -12,6 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxor.analysis.neurons import INNER, OUTER
 from jaxor.analysis.partition import Neurons
+from jaxor.engine.keys import run_key
+from jaxor.engine.simulate import precision
+from jaxor.engine.step import Dynamics
+from jaxor.experiments.experiment import Experiment
 
 Floats = NDArray[np.floating[Any]]
 ETA = 0.01
@@ -66,6 +70,15 @@ def descend(x: Floats, y: Floats, a: Floats, b: Floats, steps: int) -> Trajector
         a, b = a - ETA * grad_a, b - ETA * grad_b
         trace.append((a, b))
     return Trajectory(x, y, np.stack([a for a, _ in trace]), np.stack([b for _, b in trace]))
+
+
+def first_layers(made: Experiment, seed: int) -> tuple[Floats, Floats]:
+    """First a (m,) and b (m, d) of a run of an experiment in float64, without a program that trains."""
+    with precision(True):
+        dynamics = Dynamics(made)
+        key = run_key(made.root_seed, jnp.asarray(seed, jnp.uint32))
+        params = dynamics.order.unflatten(dynamics.initial_params(key))
+        return np.asarray(params[OUTER]).reshape(-1), np.asarray(params[INNER])
 
 
 def gradient(x: Floats, y: Floats, a: Floats, b: Floats) -> tuple[Floats, Floats]:

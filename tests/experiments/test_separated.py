@@ -9,7 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
 
+from jaxor.analysis.assumptions import separation
+from jaxor.experiments import separated
+from jaxor.experiments.images import Images
 from jaxor.experiments.registry import ExperimentError
 from jaxor.experiments.task import TASKS, Task, sign_accuracy
 
@@ -68,6 +72,31 @@ def test_fresh_points_have_the_law_of_the_task() -> None:
         assert (abs((rows**power).mean(0) - (reference**power).mean(0)) < 5 * errors).all()
 
 
+def test_images_with_two_pairs() -> None:
+    """Threes, an eight and, negative, eights and the first three: rows of the digits, of norm 1."""
+    made = task("image_pair", n=12)
+    pixels, labels = load_digits(return_X_y=True)
+    rows = pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
+    threes, eights = (rows[labels == kind] for kind in (3, 8))
+    assert_allclose(made.inputs[:6], np.concatenate([threes[:5], eights[:1]]), 1e-14)
+    assert_allclose(made.inputs[6:], -np.concatenate([eights[:5], threes[:1]]), 1e-14)
+    assert_array_equal(made.targets, [1] * 6 + [-1] * 6)
+    found = separation(made.inputs, made.targets)
+    assert_allclose(found.certificate, np.abs(made.inputs @ made.inputs[[0, 5]].T).max(1).min(), 1e-12)
+    assert found.mu0 is not None and 0.5 < found.certificate <= found.mu0 + 1e-9 < 1
+    alone = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]  # without the pairs some v is dead on every point
+    assert separation(made.inputs[alone], made.targets[alone]).mu0 == -np.inf
+
+
+def test_images_that_share_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.array([[9, 9, 0], [9, 0, 0], [0, 9, 0], [0, 9, 9]], np.uint8)
+    found = Images(pixels, np.array([1, 2, 1, 2]), 255, "made up")
+    monkeypatch.setattr(separated, "load_images", lambda source, count: found)
+    assert_allclose(task("image_pair", n=4, positive=1, negative=2).inputs @ [0, 0, 1], 0)  # the first of each class
+    with pytest.raises(ExperimentError, match="some images of classes 1 and 2 of digits share no pixel; take others"):
+        task("image_pair", n=6, positive=1, negative=2)
+
+
 def test_sign_accuracy() -> None:
     assert float(sign_accuracy(jnp.array([3.0, -1e-9, 0.0, -2.0]), np.array([1, 1, 1, -1]))) == 0.5
 
@@ -80,6 +109,12 @@ def test_sign_accuracy() -> None:
         ({"name": "antipodal", "data_seed": -1}, "task.data_seed must be 0 or positive"),
         ({"name": "equal_cosines", "cosine": 1.0}, "task.cosine must be between 0 and 1"),
         ({"name": "equal_cosines", "n": 20, "d": 10}, "task.d must be more than half of n, 10, got 10"),
+        ({"name": "image_pair", "n": 2}, "task.n must be 4 or more, got 2"),
+        ({"name": "image_pair", "n": 5}, "task.n must be even and positive, got 5"),
+        ({"name": "image_pair", "positive": 10}, "task.positive must be a class from 0 to 9, got 10"),
+        ({"name": "image_pair", "negative": 3}, "task.negative must be another class than positive, got 3"),
+        ({"name": "image_pair", "n": 400}, "task.n must be such that class 3 of digits has 199 images, got 400"),
+        ({"name": "image_pair", "d": 5}, "task.d is not an option of the task 'image_pair'"),
     ],
 )
 def test_what_cannot_be(options: dict[str, Any], message: str) -> None:
