@@ -2,8 +2,8 @@
 
 All targets are 1 in the first half and -1 in the second. Cosines of positive vectors are positive, 2 / pi on average.
 
-`rotated` replaces the points X = U S V^T (n, d) by U S (n, rank), for speed; premises and what it preserves are those of
-the rotation of the task `images`. The initializer's `dimension` is then the d that was, and no fresh points can be drawn.
+`rotated` replaces the points X = U S V^T (n, d) by U S (n, rank), for speed; what that preserves, and when, is said at
+the task `images`. The initializer's `dimension` is then the d that was, and no fresh points can be drawn.
 """
 
 from __future__ import annotations
