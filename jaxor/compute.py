@@ -30,7 +30,7 @@ def compute(task: Task, experiment: Experiment | None = None) -> Answer:
         Needed if it has parts made in Python.
     """
     started = time.perf_counter()
-    manifest = Manifest.from_json(task.manifest)
+    manifest = _manifest(task.manifest)
     worker = _worker(experiment or Experiment.from_dict(manifest.experiment), manifest.lane_width, manifest.x64)
     before = worker.compile_seconds
     if manifest.kind == "statistics":
@@ -58,6 +58,12 @@ def _tally(worker: Worker, task: Task) -> tuple[Tally, int]:
         tally += Tally.of(block)
         epochs += int(block.epochs.sum(dtype=np.int64))
     return tally, epochs
+
+
+@lru_cache(maxsize=8)
+def _manifest(text: str) -> Manifest:
+    """Read once: that of a wide net names every parameter."""
+    return Manifest.from_json(text)
 
 
 @lru_cache(maxsize=8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -37,11 +38,7 @@ class FlatOrder:
     @property
     def names(self) -> tuple[str, ...]:
         """A name for each of the P numbers."""
-        return tuple(
-            name + (f"[{','.join(map(str, index))}]" if shape else "")
-            for name, shape in self.shapes.items()
-            for index in np.ndindex(*shape)
-        )
+        return _names(tuple(self.shapes.items()))
 
     def flatten(self, params: Params) -> Array:
         """Parameters by name as a vector (P,)."""
@@ -54,6 +51,16 @@ class FlatOrder:
             params[name] = vector[start : start + math.prod(shape)].reshape(shape)
             start += math.prod(shape)
         return params
+
+
+@lru_cache(maxsize=8)
+def _names(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[str, ...]:
+    """Names of numbers; a wide net has so many that making them takes as long as training it."""
+    return tuple(
+        name + (f"[{','.join(map(str, index))}]" if shape else "")
+        for name, shape in shapes
+        for index in np.ndindex(*shape)
+    )
 
 
 def flat_order(model: Model) -> FlatOrder:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jaxor.engine.block import Block, Floats, concatenate
 from jaxor.engine.choice import Chosen, choose
-from jaxor.engine.layout import NARROW, layout_for
+from jaxor.engine.layout import NARROW, Layout, layout_for
 from jaxor.engine.program import Carry, Finished, First, Program, Record
 from jaxor.engine.recording import Recorder, Recording
 from jaxor.engine.status import Status
@@ -33,6 +33,12 @@ LANE_NUMBERS = 2**17
 WIDE_LANE_NUMBERS = 2**16
 """The same for wide models, which train as fast in fewer lanes; short blocks can be shared by more cores."""
 
+ALONE = 2**18
+"""Models with more parameters times points of a batch train one at a time: a core's cache has no room for more."""
+
+LEAST_ALONE = 4
+"""A block has so many runs at least, also of models that train one at a time."""
+
 TOGETHER = 0.75
 """Share of lane-epochs that live runs must use without refills, for the next block to do without them."""
 
@@ -43,7 +49,7 @@ DRAWS_AT_ONCE = 32
 """Lane widths of draws that a selection looks at in one call."""
 
 WIDTH_STEP = 16
-"""Lane widths are multiples of this, so that no lane falls into the odd remainder of a vectorised loop.
+"""Lane widths are multiples of this, or 1, so that no lane falls into the odd remainder of a vectorised loop.
 
 There XLA:CPU computes exp and its like by other instructions, and bits would depend on a lane's place.
 """
@@ -95,15 +101,7 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     dynamics = Dynamics(experiment)
     order, points = dynamics.order, dynamics.points
     layout = layout_for(order.size, points)
-    if lane_width is None:
-        numbers = LANE_NUMBERS if layout is NARROW else WIDE_LANE_NUMBERS
-        few = min(max(numbers // _numbers(dynamics), WIDTH_STEP), LANE_WIDTH)
-        lane_width = 1 << (few.bit_length() - 1)
-    if isinstance(lane_width, bool) or not isinstance(lane_width, int | np.integer):
-        raise ValueError(f"the lane width must be a whole number, got {lane_width!r}")
-    if not 0 < lane_width <= 2**20 or lane_width % WIDTH_STEP:
-        raise ValueError(f"the lane width must be a multiple of {WIDTH_STEP} up to 2^20, got {lane_width}")
-    lane_width = int(lane_width)
+    lane_width = _default_width(dynamics, layout) if lane_width is None else _checked_width(lane_width)
     recording = Recording.parse(traces, order.size)
     steps = max(experiment.max_epochs * experiment.steps_per_epoch, 1)
     rows = {"none": 0, "loss": 3, "all": 3 + order.size}[recording.kind] * (steps // recording.every + 1)
@@ -112,8 +110,24 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
         _BLOCK_BYTES / (4 * (rows + 3 * order.size)),
         _BLOCK_SEEDS,
     )
-    block = max(int(most) // lane_width, 1) * lane_width
+    block = max(int(most) // lane_width * lane_width, lane_width, LEAST_ALONE)
     return Plan(lane_width, block, layout.name, order.names, recording, dynamics.selection is not None)
+
+
+def _default_width(dynamics: Dynamics, layout: Layout) -> int:
+    if dynamics.order.size * dynamics.points > ALONE:
+        return 1
+    numbers = LANE_NUMBERS if layout is NARROW else WIDE_LANE_NUMBERS
+    few = min(max(numbers // _numbers(dynamics), WIDTH_STEP), LANE_WIDTH)
+    return 1 << (few.bit_length() - 1)
+
+
+def _checked_width(lane_width: Any) -> int:
+    if isinstance(lane_width, bool) or not isinstance(lane_width, int | np.integer):
+        raise ValueError(f"the lane width must be a whole number, got {lane_width!r}")
+    if not 0 < lane_width <= 2**20 or (lane_width % WIDTH_STEP and lane_width != 1):
+        raise ValueError(f"the lane width must be 1 or a multiple of {WIDTH_STEP} up to 2^20, got {lane_width}")
+    return int(lane_width)
 
 
 def _numbers(dynamics: Dynamics) -> int:

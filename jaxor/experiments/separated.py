@@ -1,6 +1,9 @@
 """Data that satisfy Assumption 4.1 of Wang & Ma (NeurIPS 2022): two classes, and rows z with positive entries.
 
 All targets are 1 in the first half and -1 in the second. Cosines of positive vectors are positive, 2 / pi on average.
+
+`rotated` replaces the points X = U S V^T (n, d) by U S (n, rank), for speed; what that preserves, and when, is said at
+the task `images`. The initializer's `dimension` is then the d that was, and no fresh points can be drawn.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from jaxor.experiments.images import load_images, unit_rows
+from jaxor.experiments.images import rotated as in_row_space
 from jaxor.experiments.registry import ExperimentError, require
 from jaxor.experiments.task import TASKS, Task, sign_accuracy
 
@@ -28,9 +32,9 @@ def _positive(rng: np.random.Generator, count: int, d: int) -> Rows:
     return _unit(np.abs(rng.standard_normal((count, d))))
 
 
-def _halves(positive: Rows, negative: Rows, sample: Any = None) -> Task:
-    signs = np.repeat([1.0, -1.0], [len(positive), len(negative)])
-    return Task(np.concatenate([positive, negative]), signs, sign_accuracy, sample)
+def _halves(positive: Rows, negative: Rows, sample: Any = None, *, rotated: bool = False) -> Task:
+    rows, signs = np.concatenate([positive, negative]), np.repeat([1.0, -1.0], [len(positive), len(negative)])
+    return Task(in_row_space(rows), signs, sign_accuracy) if rotated else Task(rows, signs, sign_accuracy, sample)
 
 
 def _check(n: int, d: int, data_seed: int) -> None:
@@ -40,7 +44,7 @@ def _check(n: int, d: int, data_seed: int) -> None:
 
 
 @TASKS.register("antipodal")
-def antipodal(*, n: int = 20, d: int = 50, data_seed: int = 0) -> Task:
+def antipodal(*, n: int = 20, d: int = 50, data_seed: int = 0, rotated: bool = False) -> Task:
     """Rows z of class 1 and -z of class -1; every point has its antipode, so mu_0 = 1. Fresh points can be drawn."""
     _check(n, d, data_seed)
     rows = _positive(np.random.default_rng(data_seed), n // 2, d)
@@ -51,21 +55,21 @@ def antipodal(*, n: int = 20, d: int = 50, data_seed: int = 0) -> Task:
         signs = jax.random.rademacher(sign_key, (count,), rows.dtype)
         return signs[:, None] * rows / jnp.linalg.norm(rows, axis=1, keepdims=True), signs
 
-    return _halves(rows, -rows, sample)
+    return _halves(rows, -rows, sample, rotated=rotated)
 
 
 @TASKS.register("one_pair")
-def one_pair(*, n: int = 20, d: int = 50, data_seed: int = 0) -> Task:
+def one_pair(*, n: int = 20, d: int = 50, data_seed: int = 0, rotated: bool = False) -> Task:
     """Rows z of class 1 and -w of class -1, of which one is the antipode of a z: mu_0 is below 1."""
     _check(n, d, data_seed)
     rng = np.random.default_rng(data_seed)
     positive, negative = _positive(rng, n // 2, d), _positive(rng, n // 2, d)
     negative[0] = positive[0]
-    return _halves(positive, -negative)
+    return _halves(positive, -negative, rotated=rotated)
 
 
 @TASKS.register("equal_cosines")
-def equal_cosines(*, n: int = 20, d: int = 50, cosine: float = 0.5) -> Task:
+def equal_cosines(*, n: int = 20, d: int = 50, cosine: float = 0.5, rotated: bool = False) -> Task:
     """As antipodal, with the same cosine between any two points of a class: z_i = c u + e_i, normalised."""
     _check(n, d, 0)
     require(0 < cosine < 1, "cosine", "between 0 and 1", cosine)
@@ -73,7 +77,7 @@ def equal_cosines(*, n: int = 20, d: int = 50, cosine: float = 0.5) -> Task:
     rows = np.zeros((n // 2, d))
     rows[:, 0] = np.sqrt(cosine)
     rows[np.arange(n // 2), np.arange(1, n // 2 + 1)] = np.sqrt(1 - cosine)
-    return _halves(rows, -rows)
+    return _halves(rows, -rows, rotated=rotated)
 
 
 @TASKS.register("image_pair")

@@ -97,7 +97,7 @@ def test_bad_seeds(call: Call, seeds: str, sentence: str):
         (["--traces", "some"], "traces must be all, loss, none or every=K with K from 1 to 2^31 - 1, got 'some'"),
         (["--traces", "every=0"], "every=K"),
         (["--parameters", "some"], "'some' is not one of"),
-        (["--lane-width", "0"], "the lane width must be a multiple of 16 up to 2^20, got 0"),
+        (["--lane-width", "0"], "the lane width must be 1 or a multiple of 16 up to 2^20, got 0"),
         (["--devices", "0"], "--devices"),
         (["--keep", "everything"], "'everything' is not one of"),
         (["--keep", "statistics", "--traces", "all"], "statistics keep no traces; leave out --traces"),

@@ -14,7 +14,7 @@ import jaxor
 from jaxor import Experiment, Status, compute, get_experiment, simulation, work, workers
 from jaxor.engine.block import Block, Traces, concatenate
 from jaxor.engine.recording import Recording
-from jaxor.engine.simulate import Worker
+from jaxor.engine.simulate import Worker, plan
 from jaxor.work import Where
 from tests.conftest import Row
 from tests.store.samples import assert_equal_blocks
@@ -261,3 +261,28 @@ def test_wide_in_one_process_and_two_and_interrupted(tmp_path: Path, monkeypatch
         simulation.execute(job, out=tmp_path / "cut", where=Where(1), watch=interrupt)
     simulation.execute(job, out=tmp_path / "cut", where=Where(1), resume=True)
     assert_equal_blocks(whole(jaxor.open_run(tmp_path / "cut")), expected)
+
+
+# A model so large that its runs are trained one at a time
+
+
+def large() -> Experiment:
+    """Runs of two dozen steps or so; 306,000 parameters times points."""
+    return Experiment(
+        "large", task="antipodal", model={"name": "relu_net", "inputs": 50, "hidden": 300}, loss="logistic",
+        optimizer={"name": "sgd", "learning_rate": 0.1}, stop={"loss": 0.3}, max_epochs=200,
+    )  # fmt: skip
+
+
+def test_large_runs_one_at_a_time() -> None:
+    seeds, order = np.arange(20), np.random.default_rng(0).permutation(20)
+    assert plan(large()).lane_width == 1
+    one = Worker(large(), 1)
+    block = one.run(seeds, Recording("all"))
+    assert len(np.unique(block.steps)) > 3
+    for together in (False, True):
+        assert one._together is together
+        assert_equal_blocks(one.run(seeds, Recording("none")), as_recorded(block, "none"))
+    assert_equal_blocks(one.run(seeds[order], Recording("all")), block.take(order))
+    parts = [one.run(part, Recording("none")) for part in np.split(seeds, 5)]
+    assert_equal_blocks(concatenate(parts), as_recorded(block, "none"))

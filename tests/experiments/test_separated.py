@@ -56,6 +56,15 @@ def test_equal_cosines() -> None:
     assert_allclose(products, 0.3 + 0.7 * (np.arange(8)[:, None] % 4 == np.arange(8) % 4), 1e-15)
 
 
+@pytest.mark.parametrize(("name", "rank"), [("antipodal", 6), ("one_pair", 11), ("equal_cosines", 6)])
+def test_rotated_points_have_the_same_products_in_fewer_columns(name: str, rank: int) -> None:
+    plain, turned = task(name, n=12, d=30), task(name, n=12, d=30, rotated=True)
+    assert turned.inputs.shape == (12, rank)
+    assert_allclose(turned.inputs @ turned.inputs.T, plain.inputs @ plain.inputs.T, 0, 1e-14)
+    assert_array_equal(turned.targets, plain.targets)
+    assert turned.sample is None
+
+
 def test_fresh_points_have_the_law_of_the_task() -> None:
     sample = task("antipodal", d=5).sample
     assert sample is not None
