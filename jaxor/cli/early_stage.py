@@ -128,6 +128,7 @@ def _on_separated(study: str, nets: SeparatedNets, seeds: int) -> tuple[Study, T
     from jaxor.analysis.corollaries import two_classes
     from jaxor.analysis.first_step import first_step
     from jaxor.analysis.lemmas import lemmas
+    from jaxor.analysis.promises import Promises
     from jaxor.analysis.rates import rates
     from jaxor.report.early_stage import two_classes_text
     from jaxor.report.early_stage_lemmas import first_step_text, lemmas_text, rates_text
@@ -138,6 +139,6 @@ def _on_separated(study: str, nets: SeparatedNets, seeds: int) -> tuple[Study, T
         "lemmas": (lambda watch: lemmas(nets, seeds, watch=watch), lemmas_text),
         "rates": (lambda watch: rates(nets, seeds, watch=watch), rates_text),
         "first-step": (lambda watch: first_step(), first_step_text),
-        "data": (lambda watch: nets, data_text),
+        "data": (lambda watch: Promises(nets), data_text),
     }
     return studies[study]
