@@ -213,9 +213,11 @@ def _share(found: Descents) -> str:
 def two_classes_text(study: TwoClasses) -> str:
     """Corollary 4.3 beside many seeds."""
     found, bound, nets = study.descents, study.descents.bound, study.nets
+    low, high = found.interval
     rows = [
         ("seeds", f"{len(found.values):,}, float64, T = {found.steps}"),
         ("descent", f"smallest {found.values.min():.5f}, mean {found.mean:.5f}, largest {found.values.max():.5f}"),
+        ("mean", f"{figure_text(low, '.6f')} to {figure_text(high, '.6f')}, 95 % interval by Student's t"),
     ]
     parts = []
     if bound is not None:

@@ -224,6 +224,7 @@ def test_two_classes_beside_the_bound() -> None:
     low, high = wilson(above, 4)
     text = flat(two_classes_text(study))
     assert "smallest 0.02000, mean 0.05000, largest 0.08000" in text and f"bound {bound.bound:.5f}" in text
+    assert "mean 0.003156 to 0.096844, 95 % interval by Student's t" in text  # t of 3 degrees of freedom is 3.182446
     share = f"{25 * above:.1f} % ({100 * low:.1f} % to {100 * high:.1f} %), Wilson 95 %"
     assert f"above it {above} of 4 seeds: {share}" in text
     width, stated = studies.NETS.width, 1 - 0.1 - 2 * studies.NETS.width * math.exp(-20)
