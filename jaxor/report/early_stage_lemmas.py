@@ -56,7 +56,7 @@ def _checks(study: Lemmas) -> str:
         "mean of overlaps are the text's [TXT]; the constants of 6.1, 6.3 and 6.4 and the bound of 6.5 are derived "
         "anew [DER], since the text hides or lost them [OCR?]. The overlaps of 6.1 and the entries of 6.4 are promised "
         f"with probability {1 - study.nets.delta:g}; H of 6.6 is each seed's largest norm of the Hessian, "
-        f"{CURVATURE_SLACK - 1:.0%} added since power iteration comes from below."
+        f"{100 * (CURVATURE_SLACK - 1):.0f} % added since power iteration comes from below."
     )
     return f"{columns(rows, '<<>>')}\n\n{wrapped(words)}"
 
