@@ -94,7 +94,7 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     """
     dynamics = Dynamics(experiment)
     order, points = dynamics.order, dynamics.points
-    layout = layout_for(order.size, points)
+    layout = layout_for(order.size, dynamics.most_points)
     if lane_width is None:
         numbers = LANE_NUMBERS if layout is NARROW else WIDE_LANE_NUMBERS
         few = min(max(numbers // _numbers(dynamics), WIDTH_STEP), LANE_WIDTH)
