@@ -233,6 +233,12 @@ def test_two_classes_beside_the_bound() -> None:
     assert "no m >= max(144 ln(2 n^2 / delta), 4)" in flat(two_classes_text(studies.two_classes(nets=studies.NARROW)))
 
 
+def test_runs_that_diverged_are_counted() -> None:
+    text = flat(two_classes_text(studies.two_classes((0.02, math.nan, 0.07, math.nan))))
+    assert "T = 44; 2 runs diverged, so that there is no mean descent smallest -, mean -, largest -" in text
+    assert "nan" not in text and "diverged" not in two_classes_text(studies.two_classes())
+
+
 def test_streams_have_no_bound() -> None:
     text = two_classes_text(studies.two_classes())
     assert row(text, "20", "2") == ["20", "2", "0.06000", "0.06125", "0.06250", "0.00177"]
