@@ -59,7 +59,7 @@ def two_classes(nets: SeparatedNets, seeds: int = 1000, *, stream_seeds: int = 3
     nets : SeparatedNets
     seeds : int
     stream_seeds : int
-        Runs on streams of fresh points, for data that have a population.
+        Runs on streams of fresh points at most, for data that have a population; not more than `seeds`.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def two_classes(nets: SeparatedNets, seeds: int = 1000, *, stream_seeds: int = 3
         if watch is not None:
             watch(f"{nets.data}: a stream, {batch} points a step")
         made = nets.descent(steps, batch={"mode": "stream", "size": batch}).replace(**{"task.n": HELD_OUT})
-        population.append((batch, descents(made, stream_seeds)))
+        population.append((batch, descents(made, min(seeds, stream_seeds))))
     return TwoClasses(nets, found, tuple(population))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,8 +81,18 @@ def parameter_bounds(
     ([1.0, 1.0], [0.0, 0.02])
     """
     rate = checked_eta(eta) * (1 if one_class else 2)
-    t = np.asarray(steps, np.float64)
-    grown, shrunk = (1 + rate) ** t * (output + hidden), (1 - rate) ** t * (output - hidden)
+    return coupled(np.asarray(steps, np.float64), rate, output, hidden)
+
+
+def coupled(steps: Any, rate: float, output: Any, hidden: Any) -> tuple[Any, Any]:
+    """Two numbers of which each grows by `rate` times the other in a step, after so many; arrays of NumPy or JAX.
+
+    Examples
+    --------
+    >>> coupled(2, 0.5, 1.0, 0.0)
+    (1.25, 1.0)
+    """
+    grown, shrunk = (1 + rate) ** steps * (output + hidden), (1 - rate) ** steps * (output - hidden)
     return (grown + shrunk) / 2, (grown - shrunk) / 2
 
 

@@ -100,7 +100,7 @@ def _along(dynamics: Dynamics) -> Callable[[Array, Array], Array]:
 
     In the engine's layout, which takes sums over points in pairs: other rounding would look like large moments to Adam.
     """
-    layout, per_epoch = layout_for(dynamics.order.size, dynamics.points), dynamics.steps_per_epoch
+    layout, per_epoch = layout_for(dynamics.order.size, dynamics.most_points), dynamics.steps_per_epoch
 
     def points(key: Array, step: Array) -> Array:
         return dynamics.batches(key, step)[step % per_epoch]

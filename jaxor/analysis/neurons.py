@@ -8,7 +8,7 @@ a pure function of one seed: `vmap` it over seeds, scan it over steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from jaxor.analysis.gram import entry_bounds, entry_margin, errors, gradient_bound, gradient_square, gram, off_class
+from jaxor.analysis.hitting import coupled
 from jaxor.analysis.partition import Neurons, expected_overlaps, fractions, overlaps, same_class, violations
 from jaxor.experiments.loss import Loss
 from jaxor.experiments.model import Params
@@ -55,52 +56,24 @@ def outer_decreases(initial: Array, before: Array, after: Array, true_living: Ar
     return jnp.sum((jnp.sign(initial) * (after - before) < 0) & jnp.any(true_living, 0), dtype=jnp.int32)
 
 
-class NormBounds(NamedTuple):
-    """Upper bounds of |a_k| and |b_k|, the same for all k."""
-
-    outer: Array
-    inner: Array
-
-
-def norm_bounds(outer: Array, inner: Array, learning_rate: float, step: Array | int) -> NormBounds:
-    """Exponential bounds of Lemma 6.3 (P1), for any t up to the hitting time.
-
-    ``((1 + 2 eta)^t (A + B) + (1 - 2 eta)^t (A - B)) / 2`` of |a_k|, and the same with minus in between of |b_k|: while
-    |f| <= 1 a quadratic loss has |e_i| <= 2, so |a| grows by at most 2 eta |b| in a step and |b| by 2 eta |a| [DER; the
-    constants of the text are lost, OCR?]. Losses with |l'| <= 2 are covered as well.
-
-    Parameters
-    ----------
-    outer, inner : scalar Array
-        A and B, the largest |a_k| and |b_k| at step 0.
-
-    Examples
-    --------
-    >>> bounds = norm_bounds(jnp.array(1.0), jnp.array(0.0), 0.25, 2)
-    >>> float(bounds.outer), float(bounds.inner)
-    (1.25, 1.0)
-    """
-    growing = (1 + 2 * learning_rate) ** jnp.asarray(step) * (outer + inner)
-    shrinking = (1 - 2 * learning_rate) ** jnp.asarray(step) * (outer - inner)
-    return NormBounds((growing + shrinking) / 2, (growing - shrinking) / 2)
-
-
 def norm_ratios(
     initial: Params, now: Params, neurons: Neurons, learning_rate: float, step: Array | int
 ) -> dict[str, Array]:
     """|a_k|, |b_k| and |f(x_i)| relative to their bounds of Lemma 6.3, the largest of each.
 
-    By the bounds of the norms ``|f(x_i)| <= r_i m |a| |b|`` with r_i the share of neurons that live at i, for B = 0
+    The bounds of the norms are those of `hitting.parameter_bounds`, A and B being the largest |a_k| and |b_k| at step 0
+    [DER; the constants of the text are lost, OCR?]; losses with |l'| <= 2 are covered too. By them
+    ``|f(x_i)| <= r_i m |a| |b|`` with r_i the share of neurons that live at i, for B = 0
     ``r_i ((1 + 2 eta)^2t - (1 - 2 eta)^2t) / 4`` [DER]. At most 1 up to the hitting time; of the norms 1 at step 0.
     """
     starts = jnp.max(jnp.abs(initial[OUTER])), _largest_norm(initial[INNER])
-    bounds = norm_bounds(*starts, learning_rate, step)
+    outer, inner = coupled(jnp.asarray(step), 2 * learning_rate, *starts)
     living = jnp.sum(neurons.pre > 0, 1, dtype=neurons.pre.dtype)
-    limits = living * bounds.outer * bounds.inner
+    limits = living * outer * inner
     outputs = jnp.abs(jax.nn.relu(neurons.pre) @ now[OUTER])
     return {
-        "outer_ratio": jnp.max(jnp.abs(now[OUTER])) / bounds.outer,
-        "inner_ratio": _largest_norm(now[INNER]) / bounds.inner,
+        "outer_ratio": jnp.max(jnp.abs(now[OUTER])) / outer,
+        "inner_ratio": _largest_norm(now[INNER]) / inner,
         "output_ratio": jnp.max(jnp.where(living > 0, outputs / jnp.where(living > 0, limits, 1), 0)),
     }
 

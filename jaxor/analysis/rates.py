@@ -198,7 +198,7 @@ class Rates:
 def rates(
     nets: SeparatedNets, seeds: int = 100, *, decay_seeds: int = 16, losses: Sequence[str] = LOSSES, watch: Watch = None
 ) -> Rates:
-    """Train in float64 by the schedules of Theorems 5.3 (`seeds` runs) and 5.2 (`decay_seeds` runs).
+    """Train in float64 by the schedules of Theorems 5.3 (`seeds` runs) and 5.2 (`decay_seeds` of them at most).
 
     Raises
     ------
@@ -210,6 +210,7 @@ def rates(
         raise ValueError(
             f"V of eq. (7) is {v:.3g}, not above 0, so nothing is promised; choose a larger width or delta"
         )
+    decay_seeds = min(seeds, decay_seeds)
     contractions = tuple(_contraction(nets, v, loss, seeds, watch) for loss in losses)
     curvatures = tuple(_curvature(nets, loss, watch) for loss in losses)
     decays = tuple(

@@ -209,5 +209,5 @@ def table(
     by_width = tuple(cell(width, RATE) for width in widths)
     by_rate = tuple(cell(WIDTH, rate) for rate in rates)
     others = tuple(measured(WIDTH, RATE, init, loss, OTHER_SEEDS) for init, loss in OTHERS)
-    reduce = others[0].experiment.to_dict()["task"]["reduce"]
+    reduce = by_width[0].descents.experiment.to_dict()["task"]["reduce"]
     return Table(source, images, of, cosines(unit_rows(images)), reduce, by_width, by_rate, others)

@@ -41,6 +41,7 @@ Text = Callable[[Any], str]
 @click.option("--points", type=int, help="Points of separated data.  [default: 20]")
 @click.option("--dimension", type=int, help="Their inputs.  [default: 50]")
 @click.option("--kappa", type=float, help="Scale of their start.  [default: the largest that Corollary 4.3 allows]")
+@click.option("--delta", type=float, help="Their part of the probability of failure.  [default: 0.1]")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Where study.json and plots go.  [default: outputs/early-stage-<study>-<data>]",
@@ -50,7 +51,8 @@ Text = Callable[[Any], str]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 def early_stage(
     study: str, data: str | None, images: Path | None, seeds: int | None, widths: Sequence[int], points: int | None,
-    dimension: int | None, kappa: float | None, out: Path | None, plots: bool, quiet: bool, as_json: bool,
+    dimension: int | None, kappa: float | None, delta: float | None, out: Path | None, plots: bool,
+    quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Test the theory of early-stage convergence on many seeds.
 
@@ -62,7 +64,7 @@ def early_stage(
 
     _check_options(
         study, data=data, seeds=seeds, widths=widths, points=points, dimension=dimension, kappa=kappa,
-        plots=plots or None,
+        delta=delta, plots=plots or None,
     )  # fmt: skip
     if images is not None:
         os.environ["JAXOR_IMAGES"] = str(images)
@@ -71,7 +73,7 @@ def early_stage(
     if study in ON_IMAGES:
         measure, show = _on_images(study, data, runs, widths)
     else:
-        nets = _nets(data, points, dimension, widths, kappa)
+        nets = _nets(data, points, dimension, widths, kappa, delta)
         measure, show = _on_separated(study, nets, runs)
     with watching(quiet or as_json) as watch:
         found = measure(watch)
@@ -89,7 +91,7 @@ def early_stage(
 
 def _check_options(study: str, **options: Any) -> None:
     """Refuse what a study has no use for."""
-    separated = "points", "dimension", "kappa"
+    separated = "points", "dimension", "kappa", "delta"
     useless = {
         "table": separated, "sgd": (*separated, "widths"), "first-step": ("data", "seeds", "widths", *separated),
         "data": ("seeds", "plots"),
@@ -115,19 +117,26 @@ def _on_images(study: str, data: str, seeds: int, widths: Sequence[int]) -> tupl
 
 
 def _nets(
-    data: str, points: int | None, dimension: int | None, widths: Sequence[int], kappa: float | None
+    data: str,
+    points: int | None,
+    dimension: int | None,
+    widths: Sequence[int],
+    kappa: float | None,
+    delta: float | None,
 ) -> SeparatedNets:
     from jaxor.analysis.separated_nets import SeparatedNets
 
     return SeparatedNets(
-        data, 20 if points is None else points, dimension, given_width=next(iter(widths), None), given_kappa=kappa
-    )
+        data, 20 if points is None else points, dimension, 0.1 if delta is None else delta,
+        given_width=next(iter(widths), None), given_kappa=kappa,
+    )  # fmt: skip
 
 
 def _on_separated(study: str, nets: SeparatedNets, seeds: int) -> tuple[Study, Text]:
     from jaxor.analysis.corollaries import two_classes
     from jaxor.analysis.first_step import first_step
     from jaxor.analysis.lemmas import lemmas
+    from jaxor.analysis.promises import Promises
     from jaxor.analysis.rates import rates
     from jaxor.report.early_stage import two_classes_text
     from jaxor.report.early_stage_lemmas import first_step_text, lemmas_text, rates_text
@@ -138,6 +147,6 @@ def _on_separated(study: str, nets: SeparatedNets, seeds: int) -> tuple[Study, T
         "lemmas": (lambda watch: lemmas(nets, seeds, watch=watch), lemmas_text),
         "rates": (lambda watch: rates(nets, seeds, watch=watch), rates_text),
         "first-step": (lambda watch: first_step(), first_step_text),
-        "data": (lambda watch: nets, data_text),
+        "data": (lambda watch: Promises(nets), data_text),
     }
     return studies[study]

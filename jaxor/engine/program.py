@@ -105,7 +105,7 @@ class Program:
         self.width = lane_width
         self.full = not experiment.batch.indexed
         self.look = EPOCHS_PER_LOOK if self.full else self.dynamics.steps_per_epoch
-        self.layout = layout_for(self.dynamics.order.size, self.dynamics.points)
+        self.layout = layout_for(self.dynamics.order.size, self.dynamics.most_points)
 
     # The programs
 

@@ -100,7 +100,7 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     """
     dynamics = Dynamics(experiment)
     order, points = dynamics.order, dynamics.points
-    layout = layout_for(order.size, points)
+    layout = layout_for(order.size, dynamics.most_points)
     lane_width = _default_width(dynamics, layout) if lane_width is None else _checked_width(lane_width)
     recording = Recording.parse(traces, order.size)
     steps = max(experiment.max_epochs * experiment.steps_per_epoch, 1)

@@ -65,6 +65,11 @@ class Dynamics:
         return self.experiment.batch.size or len(self.law.task.inputs)
 
     @property
+    def most_points(self) -> int:
+        """Points that the layout is chosen for: those of a step; of a stream also the task's own, which judge."""
+        return max(self.points, len(self.law.task.inputs)) if self.experiment.batch.mode == "stream" else self.points
+
+    @property
     def selection(self) -> Selection | None:
         """The initializer, if it chooses among draws."""
         return self.law.init if isinstance(self.law.init, Selection) else None

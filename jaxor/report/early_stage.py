@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from jaxor.analysis.bounds import COROLLARY_4_7_DESCENT
 from jaxor.analysis.corollaries import HELD_OUT, ManyClasses, TwoClasses
 from jaxor.analysis.descents import Descents
@@ -213,9 +215,13 @@ def _share(found: Descents) -> str:
 def two_classes_text(study: TwoClasses) -> str:
     """Corollary 4.3 beside many seeds."""
     found, bound, nets = study.descents, study.descents.bound, study.nets
+    ends = found.values.min(), found.mean, found.values.max()
+    smallest, mean, largest = (figure_text(float(end), ".5f") for end in ends)
+    low, high = found.interval
     rows = [
-        ("seeds", f"{len(found.values):,}, float64, T = {found.steps}"),
-        ("descent", f"smallest {found.values.min():.5f}, mean {found.mean:.5f}, largest {found.values.max():.5f}"),
+        ("seeds", f"{len(found.values):,}, float64, T = {found.steps}{_diverged(found)}"),
+        ("descent", f"smallest {smallest}, mean {mean}, largest {largest}"),
+        ("mean", f"{figure_text(low, '.6f')} to {figure_text(high, '.6f')}, 95 % interval by Student's t"),
     ]
     parts = []
     if bound is not None:
@@ -229,6 +235,12 @@ def two_classes_text(study: TwoClasses) -> str:
     parts.append(section("Measured", fields(rows)))
     parts.append(section("Streams of fresh points", _streams(study)))
     return "\n\n".join(parts)
+
+
+def _diverged(found: Descents) -> str:
+    """Runs without a descent, if there are any."""
+    lost = int(np.isnan(found.values).sum())
+    return f"; {count(lost, 'run')} diverged, so that there is no mean" if lost else ""
 
 
 def _streams(study: TwoClasses) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxor.analysis.first_step import FirstStep
-from jaxor.analysis.lemmas import STATEMENTS, Lemmas, Violations
+from jaxor.analysis.lemmas import CURVATURE_SLACK, STATEMENTS, Lemmas, Violations
 from jaxor.analysis.rates import CONSTANT_STEPS, FITTED_FROM, STEPS, Contraction, Curvature, Decay, Rates
 from jaxor.analysis.separated_nets import RATE, SeparatedNets
 from jaxor.analysis.statements import Bound
@@ -55,7 +55,8 @@ def _checks(study: Lemmas) -> str:
         "Seeds for which no step breaks it, and the worst over seeds and steps. S1 to S5, the identity of 6.4 and the "
         "mean of overlaps are the text's [TXT]; the constants of 6.1, 6.3 and 6.4 and the bound of 6.5 are derived "
         "anew [DER], since the text hides or lost them [OCR?]. The overlaps of 6.1 and the entries of 6.4 are promised "
-        f"with probability {1 - study.nets.delta:g}; H of 6.6 is each seed's largest norm of the Hessian."
+        f"with probability {1 - study.nets.delta:g}; H of 6.6 is each seed's largest norm of the Hessian, "
+        f"{100 * (CURVATURE_SLACK - 1):.0f} % added since power iteration comes from below."
     )
     return f"{columns(rows, '<<>>')}\n\n{wrapped(words)}"
 

@@ -247,7 +247,7 @@ def _contraction(study: Rates) -> Figure:
     for one in study.contractions:
         colour, dashes = _LOSSES[one.loss]
         t = np.arange(1, one.losses.shape[1])
-        _band(left, t[:-1], one.ratios, colour, dashes, one.loss)
+        _band(left, t, one.ratios, colour, dashes, one.loss)
         _band(right, t, one.losses[:, 1:], colour, dashes, one.loss)
         if one.bound.bound is not None:
             left.axhline(one.bound.bound, color=colour, ls=":")

@@ -8,12 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 
-from jaxor.analysis.assumptions import Geometry
-from jaxor.analysis.bounds import corollary_4_3
-from jaxor.analysis.convergence import convergence_constant, theorem_5_2, theorem_5_3
 from jaxor.analysis.halfspaces import LARGEST
-from jaxor.analysis.rates import CONSTANT_STEPS, LOSSES
-from jaxor.analysis.separated_nets import RATE, SeparatedNets
+from jaxor.analysis.promises import Promises
 from jaxor.analysis.statements import HIDDEN, Bound, Premises
 from jaxor.report.tables import columns, count, fields, section, wrapped
 
@@ -127,9 +123,9 @@ def unmet_text(premises: Premises) -> str:
     return "; ".join(groups) or "all premises hold"
 
 
-def data_text(nets: SeparatedNets) -> str:
+def data_text(study: Promises) -> str:
     """Two classes of points beside Assumptions 4.1 and 4.5, and what is promised of nets trained on them."""
-    found, v = nets.separation, convergence_constant(nets.separation, nets.width, nets.delta)
+    nets, found, v = study.nets, study.nets.separation, study.v
     certificate = f"{found.certificate:.6g} by antipodal pairs [DER]"
     mu0 = f"{found.mu0:.6g} by linear programs [DER]; at least {certificate}" if found.mu0 is not None else ""
     rows = [
@@ -142,39 +138,40 @@ def data_text(nets: SeparatedNets) -> str:
         ("across", f"{found.across:.6g}, largest inner product of points of two classes"),
         ("s_hat", f"{found.s_hat:.6g}, smallest inner product of any two points"),
     ]
-    premises = found.premises() | Geometry.premises(found)
     remark = ""
     if nets.data in ("one_pair", "image_pair") and found.mu0 is not None and found.mu0 < 1 - 1e-6:
         remark = "\n\n" + wrapped(
             f"The paper remarks that one antipodal pair gives mu_0 = 1. These data have one pair, and mu_0 is "
             f"{found.mu0:.6g}: as written the remark is false. One pair gives the smallest |x_i . x_p| instead."
         )
-    answers = columns([(ANSWERS[value], name) for name, value in premises.items()], "<<")
+    answers = columns([(ANSWERS[value], name) for name, value in study.premises.items()], "<<")
     words = wrapped("Assumption 4.5 is asked by theorems on many classes only; antipodal points violate it.")
     tags = tags_text({"TXT", "OCR?", "DER", "OPQ"})
     return "\n\n".join(
         [
             f"{fields(rows)}{remark}",
             section("Assumptions 4.1 and 4.5", f"{answers}\n\n{words}"),
-            section("What is promised", f"{_promises(nets)}\n\n{tags}"),
+            section("What is promised", f"{_promises(study)}\n\n{tags}"),
         ]
     )
 
 
-def _promises(nets: SeparatedNets) -> str:
+def _promises(study: Promises) -> str:
     """Corollary 4.3 and Theorems 5.2 and 5.3 of these data, before anything is trained."""
-    data = nets.separation
-    early = corollary_4_3(data, nets.setting("quadratic"))
-    found = [(early, "quadratic", f"descent at least {figure_text(early.bound)} in {early.steps} steps [OPQ]")]
-    for loss in LOSSES:
-        setting = nets.setting(loss, adaptive=True)
-        all_layers = theorem_5_2(data, setting, eta=RATE, first_loss=1.0, t0=CONSTANT_STEPS)
-        pace = f"L(t) <= L(1) / (1 + a (t - 1)), a = {figure_text(all_layers.bound, '.3g')} L(1) [DER]"
-        inner = theorem_5_3(data, setting)
-        found.append((all_layers, loss, pace))
-        found.append((inner, loss, f"L(t+1) <= {figure_text(inner.bound, '.6f')} L(t), first layer alone [DER]"))
+    says = {
+        "Corollary 4.3": lambda bound: f"descent at least {figure_text(bound.bound)} in {bound.steps} steps [OPQ]",
+        "Theorem 5.2": lambda bound: (
+            f"L(t) <= L(1) / (1 + a (t - 1)), a = {figure_text(bound.bound, '.3g')} L(1) [DER]"
+        ),
+        "Theorem 5.3": lambda bound: f"L(t+1) <= {figure_text(bound.bound, '.6f')} L(t), first layer alone [DER]",
+    }
     rows = [("", "loss", "promises", "probability")]
-    rows += [(bound.statement, loss, says, figure_text(bound.probability)) for bound, loss, says in found]
-    unmet = {bound.statement: unmet_text(bound.premises) for bound, *_ in found}
+    rows += [
+        (bound.statement, loss, says[bound.statement](bound), figure_text(bound.probability))
+        for loss, bound in study.bounds
+    ]
+    unmet = {bound.statement: unmet_text(bound.premises) for _, bound in study.bounds}
     lines = [wrapped(f"{statement}: {words}.") for statement, words in unmet.items()]
+    if any(bound.vacuous for _, bound in study.bounds):
+        lines.append(wrapped("A promise of probability 0 is vacuous: it says nothing."))
     return "\n\n".join([columns(rows, "<<<>"), "\n".join(lines), wrapped(HIDDEN)])

@@ -21,7 +21,6 @@ from jaxor.analysis.neurons import (
     hessian_norm,
     hitting_time,
     is_fine,
-    norm_bounds,
     norm_ratios,
     outer_decreases,
     watch,
@@ -96,15 +95,6 @@ def test_decreases_are_counted_once_a_neuron_and_only_of_the_true_living():
     after = jnp.array([1.0, -1.0, 1.0, -3.0, 2.0])
     living = jnp.array([[1, 0, 0, 1, 1], [1, 1, 0, 1, 1]], bool)
     assert outer_decreases(first, before, after, living) == 2
-
-
-def test_bounds_of_norms_solve_their_recursion():
-    expected = [(0.3, 0.01)]
-    for _ in range(20):
-        outer, inner = expected[-1]
-        expected.append((outer + 0.1 * inner, inner + 0.1 * outer))
-    bounds = norm_bounds(jnp.array(0.3), jnp.array(0.01), 0.05, jnp.arange(21))
-    assert_allclose(np.transpose(np.asarray(bounds)), expected, rtol=1e-5)
 
 
 def test_ratios_of_norms_are_those_of_a_loop():

@@ -22,7 +22,7 @@ SMALL = ("--points", 8, "--dimension", 10, "--width", 60)
     ("study", "arguments", "plots"),
     [
         ("descent", (*SMALL, "--data", "one_pair", "--seeds", 5, "--kappa", 1e-5), True),
-        ("data", SMALL, False),
+        ("data", (*SMALL, "--delta", 0.2), False),
         ("data", ("--data", "image_pair", "--points", 6), False),
         ("first-step", (), True),
     ],
@@ -63,6 +63,8 @@ def test_sgd(call: Call, tmp_path: Path, monkeypatch: Any):
     [
         (("tabel",), "'tabel' is not one of"),
         (("table", "--points", 8), "table has no use for --points"),
+        (("table", "--delta", 0.2), "table has no use for --delta"),
+        (("data", "--delta", 1), "delta must be between 0 and 1, got 1"),
         (("sgd", "--width", 100), "sgd has no use for --width"),
         (("first-step", "--seeds", 8), "first-step has no use for --seeds"),
         (("data", "--plots"), "data has no use for --plots"),

@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 import jaxor
+from jaxor.analysis.separated_nets import SeparatedNets
+from jaxor.engine.simulate import plan
 from jaxor.experiments.adaptive import FIRST_RATE
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.registry import ExperimentError
@@ -170,6 +172,15 @@ def test_replacement_with_steps_of_its_own() -> None:
     usual = made.replace(batch={"mode": "replacement", "size": 4})
     assert usual.steps_per_epoch == N // 4
     assert "steps" not in usual.to_dict()["batch"]
+
+
+def test_a_stream_that_many_points_judge_is_laid_out_wide() -> None:
+    """A narrow program is as long as the points are many: one of 1,000 points compiled for minutes."""
+    nets = SeparatedNets(points=4, given_dimension=3, given_width=8)
+    assert plan(nets.descent(3)).layout == "narrow"
+    made = nets.descent(3, batch={"mode": "stream", "size": 20})
+    assert plan(made).layout == "narrow"
+    assert plan(made.replace(**{"task.n": 1000})).layout == "wide"
 
 
 def test_stream_sees_fresh_points_and_judges_on_the_tasks() -> None:

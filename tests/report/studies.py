@@ -128,11 +128,19 @@ def rates(slopes: Sequence[float] = (-1.0, -2.0, -3.0), capped_slope: float = -9
     v = convergence_constant(NETS.separation, NETS.width, NETS.delta)
     contractions = []
     for loss in LOSSES:
-        losses = np.array([[1.0], [0.9]]) * np.array([[ratio], [0.84]]) ** np.arange(10.0)
+        losses = np.array([[1.0], [0.9]]) * np.array([[ratio], [0.84]]) ** np.arange(
+            11.0
+        )  # the last is after the last step
         bound = theorem_5_3(NETS.separation, NETS.setting(loss, adaptive=True))
         contractions.append(
             Contraction(
-                loss, bound, losses, losses[:, 2:] / losses[:, 1:-1], np.full((2, 9), 0.41), 0.136, np.array([0, 3])
+                loss,
+                bound,
+                losses[:, :-1],
+                losses[:, 2:] / losses[:, 1:-1],
+                np.full((2, 9), 0.41),
+                0.136,
+                np.array([0, 3]),
             )
         )
     decays = tuple(decay(loss, r, slope) for loss in LOSSES for r, slope in zip((1, 2, 3), slopes, strict=True))

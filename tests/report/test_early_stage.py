@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxor.analysis.bounds import theorem_4_6
+from jaxor.analysis.promises import Promises
 from jaxor.analysis.separated_nets import SeparatedNets
 from jaxor.analysis.statements import Bound, Setting
 from jaxor.estimates import wilson
@@ -21,7 +23,7 @@ from jaxor.report.statements import TAGS, data_text, premises_text
 from tests.report import studies
 
 TEXTS: dict[str, Callable[[], str]] = {
-    "data": lambda: data_text(studies.NETS),
+    "data": lambda: data_text(Promises(studies.NETS)),
     "premises": lambda: premises_text(theorem_4_6(studies.digits(), Setting(200, 1e-6, 0.01, "logistic"))),
     "table": lambda: table_text(studies.table("cifar10")),
     "two classes": lambda: two_classes_text(studies.two_classes()),
@@ -71,7 +73,7 @@ def test_premises_are_shown_one_by_one() -> None:
 
 
 def test_data_with_their_constants_and_promises() -> None:
-    nets, text = studies.NETS, flat(data_text(studies.NETS))
+    nets, text = studies.NETS, flat(data_text(Promises(studies.NETS)))
     found = nets.separation
     overlap = 1 / 2 - math.sqrt(8 * math.log(64 / 0.1) / nets.width)
     v = overlap / 8 * (2 / 8 * (1 - found.gamma) + found.gamma)  # the larger branch of eq. (7) here
@@ -88,26 +90,41 @@ def test_data_with_their_constants_and_promises() -> None:
 
 
 def test_narrow_nets_are_promised_nothing() -> None:
-    text = flat(data_text(studies.NARROW))
-    assert "not above 0, so nothing is promised" in text and "so nothing" not in flat(data_text(studies.NETS))
+    text = flat(data_text(Promises(studies.NARROW)))
+    assert "not above 0, so nothing is promised" in text and "so nothing" not in flat(data_text(Promises(studies.NETS)))
     assert "Corollary 4.3: fails: m >= max(144 ln(2 n^2 / delta), 4)." in text
     assert "Theorem 5.3: fails: V > 0" in text and "L(t+1) <= - L(t)" in text
+
+
+def test_few_dimensions_are_promised_nothing() -> None:
+    """2 m e^-2d is above 1 in one dimension."""
+    nets = SeparatedNets(points=4, given_dimension=1)
+    assert "A promise of probability 0 is vacuous" in flat(data_text(Promises(nets)))
+    assert "vacuous" not in data_text(Promises(studies.NETS))
+
+
+def test_no_number_is_kept_without_its_premises() -> None:
+    kept = json.loads(json.dumps(Promises(studies.NETS).to_dict(), allow_nan=False))
+    assert kept["premises"]["4.1 (ii): mu_0 > 0"] and not kept["premises"]["4.5: x_i.x_j > s for some s > -1"]
+    assert [one["statement"] for one in kept["bounds"]] == ["Corollary 4.3", *["Theorem 5.2", "Theorem 5.3"] * 2]
+    for one in kept["bounds"]:
+        assert one["premises"] and one["provenance"]["bound"] in ("OPQ", "DER") and one["probability"] > 0.8
 
 
 def test_the_remark_on_one_pair_is_called_false_where_it_is() -> None:
     nets = SeparatedNets("one_pair", points=8, given_dimension=10)
     mu0 = nets.separation.mu0
     assert mu0 is not None and mu0 < 1
-    assert f"mu_0 is {mu0:.6g}: as written the remark is false" in flat(data_text(nets))
-    assert "remark" not in data_text(studies.NETS)
+    assert f"mu_0 is {mu0:.6g}: as written the remark is false" in flat(data_text(Promises(nets)))
+    assert "remark" not in data_text(Promises(studies.NETS))
     vars(nets)["separation"] = replace(nets.separation, mu0=1.0)
-    assert "remark" not in data_text(nets)
+    assert "remark" not in data_text(Promises(nets))
     vars(nets)["separation"] = replace(
         nets.separation, mu0=None
     )  # as of more points than linear programs are solved for
-    assert "not computed for more than 200 points; at least" in flat(data_text(nets)) and "remark" not in data_text(
-        nets
-    )
+    assert "not computed for more than 200 points; at least" in flat(
+        data_text(Promises(nets))
+    ) and "remark" not in data_text(Promises(nets))
 
 
 # Table 1
@@ -207,12 +224,19 @@ def test_two_classes_beside_the_bound() -> None:
     low, high = wilson(above, 4)
     text = flat(two_classes_text(study))
     assert "smallest 0.02000, mean 0.05000, largest 0.08000" in text and f"bound {bound.bound:.5f}" in text
+    assert "mean 0.003156 to 0.096844, 95 % interval by Student's t" in text  # t of 3 degrees of freedom is 3.182446
     share = f"{25 * above:.1f} % ({100 * low:.1f} % to {100 * high:.1f} %), Wilson 95 %"
     assert f"above it {above} of 4 seeds: {share}" in text
     width, stated = studies.NETS.width, 1 - 0.1 - 2 * studies.NETS.width * math.exp(-20)
     assert f"stated at least {stated:.6g}, 1 - delta - 2 m e^-2d with delta = 0.1, m = {width:,}, d = 10" in text
     assert "yes m >= max(144 ln(2 n^2 / delta), 4)" in text and "factors 1/4, 1/2 and 1 agree" in text
     assert "no m >= max(144 ln(2 n^2 / delta), 4)" in flat(two_classes_text(studies.two_classes(nets=studies.NARROW)))
+
+
+def test_runs_that_diverged_are_counted() -> None:
+    text = flat(two_classes_text(studies.two_classes((0.02, math.nan, 0.07, math.nan))))
+    assert "T = 44; 2 runs diverged, so that there is no mean descent smallest -, mean -, largest -" in text
+    assert "nan" not in text and "diverged" not in two_classes_text(studies.two_classes())
 
 
 def test_streams_have_no_bound() -> None:

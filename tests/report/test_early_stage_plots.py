@@ -141,7 +141,7 @@ def test_contraction_beside_its_bound() -> None:
     study = studies.rates()
     left, right = panels(study, "contraction")
     t, ratio = labelled(left, "logistic")
-    assert t.tolist() == list(range(1, 9))
+    assert t.tolist() == list(range(1, 10))
     assert_allclose(ratio, 0.845)
     assert_allclose(band(left, 0), (0.84, 0.85))
     factors = 1 - study.v / 2, 1 - study.v / 8  # g_a is 1 and 1/2
