@@ -129,6 +129,11 @@ class Bound:
         return all(value is True for value in self.premises.values())
 
     @property
+    def silent(self) -> bool:
+        """Whether a premise is known to be false, so that nothing is said of this run."""
+        return any(value is False for value in self.premises.values())
+
+    @property
     def vacuous(self) -> bool:
         """Whether the stated probability is 0, so that nothing is said."""
         return self.probability == 0

@@ -288,10 +288,16 @@ def _by_batch(study: ManyClasses) -> str:
     ]
     for batch, found in study.by_batch:
         ends = (figure_text(float(end)) for end in (found.values.min(), found.mean, found.values.max()))
-        stated = figure_text(None if found.bound is None else found.bound.probability)
+        stated = figure_text(None if found.bound is None or found.bound.silent else found.bound.probability)
         rows.append((_loss(found), f"{batch:,}", f"{len(found.values):,}", *ends, _share(found), stated))
     words = f"Stated: the least probability of a descent above the bound, with delta = {Setting.delta:g}."
-    vacuous = [f"{_loss(found)}, B = {batch}" for batch, found in study.by_batch if found.bound and found.bound.vacuous]
+    if any(found.bound is not None and found.bound.silent for _, found in study.by_batch):
+        words += " A dash: a premise fails (below), so nothing is stated."
+    vacuous = [
+        f"{_loss(found)}, B = {batch}"
+        for batch, found in study.by_batch
+        if found.bound and found.bound.vacuous and not found.bound.silent
+    ]
     if vacuous:
         words += f" Where it is 0 the statement is vacuous and says nothing: {'; '.join(vacuous)}."
     return f"{columns(rows, '<>>>>>>>')}\n\n{wrapped(words)}"

@@ -93,7 +93,9 @@ def probability_text(bound: Bound) -> str:
     """With which probability a statement holds."""
     if bound.probability is None:
         return "not known, as constants in it are not given"
-    return "0: the statement is vacuous, it says nothing" if bound.vacuous else f"at least {bound.probability:.6g}"
+    if bound.vacuous:
+        return "0: the statement is vacuous, it says nothing"
+    return f"at least {bound.probability:.6g}" + " if all premises held, but some fail" * bound.silent
 
 
 def _tally(premises: Premises) -> str:

@@ -68,7 +68,7 @@ def test_premises_are_shown_one_by_one() -> None:
         assert line in text.splitlines()
     assert "says        descent, at least: constant not given, within 34 steps" in text
     assert "probability not known, as constants in it are not given" in text
-    assert "at least 0.25\n" in premises_text(replace(bound, probability=0.25))
+    assert "at least 0.25 if all premises held, but some fail\n" in premises_text(replace(bound, probability=0.25))
     assert "vacuous" in premises_text(replace(bound, probability=0.0)) and "vacuous" not in text
 
 
@@ -230,6 +230,8 @@ def test_two_classes_beside_the_bound() -> None:
     width, stated = studies.NETS.width, 1 - 0.1 - 2 * studies.NETS.width * math.exp(-20)
     assert f"stated at least {stated:.6g}, 1 - delta - 2 m e^-2d with delta = 0.1, m = {width:,}, d = 10" in text
     assert "yes m >= max(144 ln(2 n^2 / delta), 4)" in text and "factors 1/4, 1/2 and 1 agree" in text
+    assert "if all premises held" not in text
+    assert "if all premises held, but some fail" in flat(two_classes_text(studies.two_classes(nets=studies.NARROW)))
     assert "no m >= max(144 ln(2 n^2 / delta), 4)" in flat(two_classes_text(studies.two_classes(nets=studies.NARROW)))
 
 
@@ -251,6 +253,8 @@ def test_many_classes_by_loss_and_batch() -> None:
     text = many_classes_text(studies.many_classes())
     cells = row(text, "exponential", "16")
     assert cells[2:6] == ["3", "0.3600", "0.3610", "0.3620"] and cells[-1] == "0.9000"
+    assert row(text, "logistic", "16")[-1] == "-"  # of a loss that is not covered nothing is stated
+    assert "A dash: a premise fails (below), so nothing is stated." in flat(text)
     assert "100.0 %" in text and row(text, "logistic", "64")[6:8] == ["0.0", "%"]
     assert "exponential: all premises hold." in text
     assert "logistic: fails: 4.4 (iii): g_min = 1/e." in text and "logistic is not covered" in text
