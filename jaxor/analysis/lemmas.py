@@ -131,14 +131,14 @@ def lemmas(
     kappas : sequence of float
         Other scales of the start, of which only S1 to S5 are counted.
     steps : int, optional
-        By default T = 44.
+        By default T + 2 = 46, so that a hitting time of T = 44 can be seen.
 
     Raises
     ------
     ValueError
         No seeds, or fewer than 2 steps.
     """
-    steps = corollary_4_3_steps(RATE) if steps is None else steps
+    steps = corollary_4_3_steps(RATE) + 2 if steps is None else steps
     if steps < 2:
         raise ValueError(f"steps must be at least 2, since most lemmas are on t >= 1, got {steps}")
     made = nets.descent(steps)

@@ -30,7 +30,8 @@ Text = Callable[[Any], str]
 @click.argument("study", type=click.Choice(STUDIES), default="table")
 @click.option(
     "--data", metavar="NAME",
-    help=f"Images ({', '.join(IMAGES)}) for table and sgd, else {', '.join(SEPARATED)}.  [default: digits, antipodal]",
+    help=f"Images ({', '.join(IMAGES)}) for table and sgd, else {', '.join(SEPARATED)}; data takes all.  "
+    "[default: digits, antipodal]",
 )  # fmt: skip
 @click.option(
     "--images", type=click.Path(path_type=Path, exists=True),
@@ -70,7 +71,7 @@ def early_stage(
         os.environ["JAXOR_IMAGES"] = str(images)
     data = data or ("digits" if study in ON_IMAGES else SEPARATED[0])
     runs = SEEDS.get(study, 0) if seeds is None else seeds
-    if study in ON_IMAGES:
+    if data in IMAGES:
         measure, show = _on_images(study, data, runs, widths)
     else:
         nets = _nets(data, points, dimension, widths, kappa, delta)
@@ -96,21 +97,27 @@ def _check_options(study: str, **options: Any) -> None:
         "table": separated, "sgd": (*separated, "widths"), "first-step": ("data", "seeds", "widths", *separated),
         "data": ("seeds", "plots"),
     }.get(study, ())  # fmt: skip
+    if study == "data" and options["data"] in IMAGES:
+        useless = ("seeds", "plots", "widths", *separated)
     for name in useless:
         if options[name] not in (None, ()):
             raise click.UsageError(f"{study} has no use for --{name.removesuffix('s') if name == 'widths' else name}")
     if study != "table" and len(options["widths"]) > 1:
         raise click.UsageError(f"{study} takes one --width")
-    known = IMAGES if study in ON_IMAGES else SEPARATED
+    known = IMAGES if study in ON_IMAGES else (*SEPARATED, *IMAGES) if study == "data" else SEPARATED
     if options["data"] not in (None, *known):
         raise click.UsageError(f"{study} is for the data {', '.join(known)}, got {options['data']!r:.60}")
 
 
 def _on_images(study: str, data: str, seeds: int, widths: Sequence[int]) -> tuple[Study, Text]:
     from jaxor.analysis.corollaries import many_classes
+    from jaxor.analysis.promises import ImagePromises
     from jaxor.analysis.table1 import WIDTHS, table
     from jaxor.report.early_stage import many_classes_text, table_text
+    from jaxor.report.statements import image_data_text
 
+    if study == "data":
+        return lambda watch: ImagePromises(data), image_data_text
     if study == "sgd":
         return lambda watch: many_classes(data, seeds, watch=watch), many_classes_text
     return lambda watch: table(data, seeds, widths=widths or WIDTHS, watch=watch), table_text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxor.analysis.bounds import COROLLARY_4_7_DESCENT
+from jaxor.analysis.bounds import COROLLARY_4_7_DESCENT, corollary_4_3
 from jaxor.analysis.convergence import input_layer_curve
 from jaxor.analysis.corollaries import HELD_OUT, ManyClasses, TwoClasses
 from jaxor.analysis.descents import Descents
@@ -42,8 +42,8 @@ def study_plots(study: Study) -> dict[str, Figure]:
     Returns
     -------
     dict of str to matplotlib.figure.Figure
-        Of a table ``table``; of two classes ``descent``; of many ``sgd``; of lemmas ``partition``, ``violations`` and
-        ``gradient``; of rates ``contraction`` and ``decay``; of the first step ``first_step``.
+        Of a table ``table``; of two classes ``descent``; of many ``sgd``; of lemmas ``partition``, ``violations``,
+        ``descent`` and ``gradient``; of rates ``contraction`` and ``decay``; of the first step ``first_step``.
 
     Raises
     ------
@@ -214,6 +214,24 @@ def _violations(study: Lemmas) -> Figure:
     return figure
 
 
+def _descent(study: Lemmas) -> Figure:
+    """The early stage itself: how far the loss has fallen by each step."""
+    fallen = study.figures["loss"][:, :1] - study.figures["loss"]
+    bound = corollary_4_3(study.nets.separation, study.nets.setting("quadratic"))
+    figure = new_figure(
+        f"{_seen(study)}: descent of the loss",
+        f"Median and range of {len(fallen)} seeds. Dashed: the bound of Corollary 4.3, at its T.", 3.0,
+    )  # fmt: skip
+    axes = figure.subplots()
+    _band(axes, np.arange(fallen.shape[1]), fallen, BLUE, "-", "L(0) - L(t)")
+    if bound.bound is not None and bound.steps is not None:
+        axes.axhline(bound.bound, color=VERMILION, ls="--", lw=1)
+        axes.plot([bound.steps], [bound.bound], "D", color=VERMILION, ms=5)
+    axes.set(xlabel="t", ylabel="descent")
+    axes.set_ylim(bottom=0)
+    return figure
+
+
 def _gradient(study: Lemmas) -> Figure:
     figures = study.figures
     t = np.arange(1, figures["loss"].shape[1])
@@ -288,7 +306,7 @@ _PLOTS: Mapping[type, Mapping[str, Callable[[Any], Figure]]] = {
     Table: {"table": _table},
     TwoClasses: {"descent": _two_classes},
     ManyClasses: {"sgd": _many_classes},
-    Lemmas: {"partition": _partition, "violations": _violations, "gradient": _gradient},
+    Lemmas: {"partition": _partition, "violations": _violations, "descent": _descent, "gradient": _gradient},
     Rates: {"contraction": _contraction, "decay": _decay},
     FirstStep: {"first_step": draw_first_step},
 }

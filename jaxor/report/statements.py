@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Iterable
 
 from jaxor.analysis.halfspaces import LARGEST
-from jaxor.analysis.promises import Promises
+from jaxor.analysis.promises import ImagePromises, Promises
 from jaxor.analysis.statements import HIDDEN, Bound, Premises
 from jaxor.report.tables import columns, count, fields, section, wrapped
 
@@ -146,6 +146,9 @@ def data_text(study: Promises) -> str:
             f"The paper remarks that one antipodal pair gives mu_0 = 1. These data have one pair, and mu_0 is "
             f"{found.mu0:.6g}: as written the remark is false. One pair gives the smallest |x_i . x_p| instead."
         )
+    if study.mu0_without_pairs is not None:
+        verdict = "the assumption fails" if study.mu0_without_pairs <= 0 else "the assumption holds without a pair"
+        remark += "\n\n" + wrapped(f"Without antipodes mu_0 is {study.mu0_without_pairs:.6g}: {verdict}.")
     answers = columns([(ANSWERS[value], name) for name, value in study.premises.items()], "<<")
     words = wrapped("Assumption 4.5 is asked by theorems on many classes only; antipodal points violate it.")
     tags = tags_text({"TXT", "OCR?", "DER", "OPQ"})
@@ -177,3 +180,31 @@ def _promises(study: Promises) -> str:
     if any(bound.vacuous for _, bound in study.bounds):
         lines.append(wrapped("A promise of probability 0 is vacuous: it says nothing."))
     return "\n\n".join([columns(rows, "<<<>"), "\n".join(lines), wrapped(HIDDEN)])
+
+
+def image_data_text(study: ImagePromises) -> str:
+    """Images beside Assumptions 4.4 and 4.5, and what is promised of nets trained on them."""
+    number, pixels = study.images.pixels.shape
+    rows = [
+        ("images", f"{study.source}, the first {number:,}, of {pixels:,} pixels, each of norm 1"),
+        ("origin", study.images.origin),
+        ("SHA-256", study.images.sha256),
+        ("cosines", f"smallest {study.cosines.min:.4f}, mean {study.cosines.mean:.4f}, over all pairs of images, each "
+                    "with itself included"),
+    ]  # fmt: skip
+    answers = columns([(ANSWERS[value], name) for name, value in study.premises.items()], "<<")
+    words = wrapped("Assumption 4.1 is about two classes of opposite sign; the data image_pair are made of images so.")
+    lines = []
+    for loss, bound in study.bounds:
+        promise = "descent Omega(1)" if bound.bound is None else f"descent at least {bound.bound} [OPQ]"
+        lines.append(wrapped(f"{bound.statement}, {loss}: {promise}; {unmet_text(bound.premises)}."))
+    probability = max(bound.probability or 0.0 for _, bound in study.bounds)
+    return "\n\n".join(
+        [
+            fields(rows),
+            section("Assumptions 4.4, 4.5 and 5.1", f"{answers}\n\n{words}"),
+            section("What is promised of m = 200, eta = .01, batches of 256 with replacement", "\n".join(lines)),
+            wrapped(f"Corollary 4.7 holds with probability {probability:.4f} where its premises do. {HIDDEN}"),
+            tags_text({"OPQ"}),
+        ]
+    )

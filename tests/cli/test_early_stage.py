@@ -24,6 +24,7 @@ SMALL = ("--points", 8, "--dimension", 10, "--width", 60)
         ("descent", (*SMALL, "--data", "one_pair", "--seeds", 5, "--kappa", 1e-5), True),
         ("data", (*SMALL, "--delta", 0.2), False),
         ("data", ("--data", "image_pair", "--points", 6), False),
+        ("data", ("--data", "digits"), False),
         ("first-step", (), True),
     ],
 )
@@ -67,6 +68,7 @@ def test_sgd(call: Call, tmp_path: Path, monkeypatch: Any):
         (("data", "--delta", 1), "delta must be between 0 and 1, got 1"),
         (("sgd", "--width", 100), "sgd has no use for --width"),
         (("first-step", "--seeds", 8), "first-step has no use for --seeds"),
+        (("data", "--data", "digits", "--points", 8), "data has no use for --points"),
         (("data", "--plots"), "data has no use for --plots"),
         (("lemmas", "--width", 8, "--width", 9), "lemmas takes one --width"),
         (("table", "--data", "antipodal"), "table is for the data digits, mnist, fashion_mnist, cifar10, got"),

@@ -20,7 +20,7 @@ from jaxor.experiments.registry import ExperimentError
 Floats = NDArray[np.float64]
 N, D, M = 8, 6, 40
 
-LOSSES: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
+LOSSES: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats], Any]]] = {
     "logistic": (lambda z: np.logaddexp(0, -z), lambda z: -1 / (1 + np.exp(z))),
     "exponential": (lambda z: np.exp(-z), lambda z: -np.exp(-z)),
     "hinge": (lambda z: np.maximum(0, 1 - z), lambda z: (z < 1) * -1.0),
@@ -28,7 +28,7 @@ LOSSES: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]]
 
 
 def experiment(loss: str, optimizer: Any, steps: int = 12, **parts: Any) -> Experiment:
-    table = {
+    table: dict[str, Any] = {
         "task": {"name": "antipodal", "n": N, "d": D},
         "model": {"name": "relu_net", "inputs": D, "hidden": M},
         "init": {"name": "paper5", "kappa": 0.1},

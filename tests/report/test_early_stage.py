@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from jaxor.analysis.bounds import theorem_4_6
-from jaxor.analysis.promises import Promises
+from jaxor.analysis.promises import ImagePromises, Promises
 from jaxor.analysis.separated_nets import SeparatedNets
 from jaxor.analysis.statements import Bound, Setting
 from jaxor.estimates import wilson
 from jaxor.report.early_stage import many_classes_text, table_text, two_classes_text
 from jaxor.report.early_stage_lemmas import first_step_text, lemmas_text, rates_text
-from jaxor.report.statements import TAGS, data_text, premises_text
+from jaxor.report.statements import TAGS, data_text, image_data_text, premises_text
 from tests.report import studies
 
 TEXTS: dict[str, Callable[[], str]] = {
@@ -348,3 +348,19 @@ def test_no_text_has_a_number_that_is_none() -> None:
     study = studies.table()
     text = table_text(replace(study, others=(diverged,)))
     assert not re.search(r"\bnan\b|\bNone\b", text)
+
+
+def test_images_beside_their_assumptions() -> None:
+    said = flat(image_data_text(ImagePromises("digits")))
+    assert "smallest 0.2766, mean 0.6932" in said
+    assert "yes 4.4: exponential loss" in said and "no 5.1: hinge loss" in said
+    assert "Corollary 4.7, exponential: descent at least 0.262533 [OPQ]; all premises hold." in said
+    assert "Theorem 4.6, exponential: descent Omega(1); open:" in said
+
+
+def test_without_its_pair_the_assumption_fails() -> None:
+    study = Promises(SeparatedNets("one_pair"))
+    assert study.mu0_without_pairs == -np.inf
+    assert "Without antipodes mu_0 is -inf: the assumption fails." in flat(data_text(study))
+    assert Promises(SeparatedNets("antipodal")).mu0_without_pairs is None
+    assert "Without antipodes" not in data_text(Promises(SeparatedNets("antipodal")))

@@ -24,7 +24,7 @@ STUDIES: dict[str, tuple[Study, list[str]]] = {
     "table": (studies.table("cifar10"), ["table"]),
     "two classes": (studies.two_classes(), ["descent"]),
     "many classes": (studies.many_classes(), ["sgd"]),
-    "lemmas": (studies.lemmas(), ["partition", "violations", "gradient"]),
+    "lemmas": (studies.lemmas(), ["partition", "violations", "descent", "gradient"]),
     "rates": (studies.rates(), ["contraction", "decay"]),
     "first step": (studies.first_step(), ["first_step"]),
 }
