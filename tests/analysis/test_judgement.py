@@ -193,6 +193,7 @@ def trials() -> list[tuple[Errors, Errors]]:
     return found
 
 
+@pytest.mark.full
 def test_intervals_cover_the_truth():
     actual, _, errors = synthetic(np.random.default_rng(7), 200_000)
     truth = {"r2": 1 - np.square(errors).mean() / actual.var(), "mae": np.abs(errors).mean()}

@@ -184,6 +184,6 @@ def test_random_state_fixes_every_bit():
     assert not np.array_equal(Network(steps=30, random_state=1).fit(X, Y).predict(X), first)
 
 
-@pytest.mark.slow  # compiles for many shapes
+@pytest.mark.full  # compiles for many shapes
 def test_network_keeps_the_conventions_of_scikit_learn():
     check_estimator(Network(learning_rate=0.01), on_skip=None)

@@ -40,6 +40,7 @@ def test_all_damage_is_found(tmp_path: Path, whole: Whole, random: np.random.Gen
     report("truncations and flipped bits", "200 + 1000", "all found")
 
 
+@pytest.mark.full
 def test_damaged_shards_are_computed_again(
     tmp_path: Path, whole: Whole, count: Count, random: np.random.Generator, report: Report
 ):

@@ -83,7 +83,7 @@ def used(run: Path) -> int:
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in run.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("first", ["", UNCHECKED], ids=["checked", "unchecked"])
+@pytest.mark.parametrize("first", ["", pytest.param(UNCHECKED, marks=pytest.mark.full)], ids=["checked", "unchecked"])
 def test_a_full_disk(disk: SmallDisk, whole: Whole, count: Count, report: Report, first: str):
     size, times, safe = used(whole.path), count(1, 20), []
     for k in range(times):

@@ -110,7 +110,7 @@ def test_among_other_seeds(name: str) -> None:
     assert_equal_blocks(block, as_recorded(computed(name).take(crowd[shared]), "none"))
 
 
-@pytest.mark.parametrize("one", ["relu2_two_mse"])
+@pytest.mark.parametrize("one", ["relu1_normal"])
 def test_in_chunks_of_other_lengths(one: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jaxor.engine.program.EPOCHS_PER_CALL", 5)
     assert_equal_blocks(Worker(get_experiment(one), LANES).run(SEEDS, Recording("all")), computed(one))
@@ -188,7 +188,7 @@ def test_after_a_run_in_float64(one: str) -> None:
 
 
 @pytest.mark.parametrize("lane_width", [16, 2048])
-@pytest.mark.parametrize("one", ["relu1_normal", "relu2_two_mse"])
+@pytest.mark.parametrize("one", ["relu1_normal", "relu2_two_mse_sgd"])
 def test_other_widths_are_near(one: str, lane_width: int, table_row: Row) -> None:
     """Across widths bits may differ, and what differs by a bit may end a step later, on a plateau much later."""
     wanted = SEEDS[:200]

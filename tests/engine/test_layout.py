@@ -203,7 +203,7 @@ def contractions(draw: st.DrawFn) -> tuple[str, list[Shape]]:
     return spec, [tuple(sizes[letter] for letter in letters) for letters in (left, right)]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(contractions(), st.integers(1, 6))
 def test_any_contraction(contraction: tuple[str, list[Shape]], lanes: int) -> None:
     spec, shapes = contraction
@@ -220,7 +220,7 @@ def rearrangements(draw: st.DrawFn) -> tuple[Shape, tuple[int, ...], Shape, tupl
     return shape, order, target, cuts
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(rearrangements())
 def test_any_rearrangement(case: tuple[Shape, tuple[int, ...], Shape, tuple[slice, ...]]) -> None:
     shape, order, target, cuts = case

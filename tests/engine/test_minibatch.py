@@ -226,6 +226,7 @@ def test_both_layouts_agree(monkeypatch: pytest.MonkeyPatch) -> None:
         assert_allclose(getattr(wide.traces, name), getattr(narrow.traces, name), 1e-5, 1e-6)
 
 
+@pytest.mark.full
 def test_a_batch_of_all_points_is_an_epoch_of_one_step() -> None:
     full = small_task(batch={}, max_epochs=15)
     shuffled = small_task(batch={"mode": "shuffle", "size": POINTS}, max_epochs=15)

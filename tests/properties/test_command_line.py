@@ -198,7 +198,7 @@ def arguments(draw: st.DrawFn) -> list[str]:
     return typed
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(arguments())
 @example(["--nonsense", "simulate"])
 @example(["simulate", "broken.py", "--seeds", "1"])

@@ -264,4 +264,4 @@ class Directory(RuleBasedStateMachine):
 
 
 def test_whatever_happens() -> None:
-    run_state_machine_as_test(Directory, settings=settings(max_examples=12, stateful_step_count=12, deadline=None))
+    run_state_machine_as_test(Directory, settings=settings(max_examples=8, stateful_step_count=12, deadline=None))

@@ -22,7 +22,7 @@ from jaxor.store.schema import block_of, columns
 from jaxor.store.sources import Shards
 from tests.store.samples import manifest
 
-many = settings(max_examples=200, deadline=None)
+many = settings(max_examples=100, deadline=None)
 
 MANIFESTS = st.builds(
     manifest,

@@ -124,7 +124,7 @@ def test_float64(tmp_path: Path) -> None:
     assert run.trace(6).params.dtype == np.float64
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(order=st.permutations(SEEDS), count=st.integers(0, len(SEEDS)), max_bytes=st.sampled_from([1, 300, 1000, 2**26]))
 def test_blocks_are_all_runs_in_order(stored: Path, order: list[int], count: int, max_bytes: int) -> None:
     seeds = order[:count]
