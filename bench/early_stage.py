@@ -42,7 +42,7 @@ def main() -> None:
         found = study()
         seconds = time.perf_counter() - started
         print(f"\n{'=' * 20} {name}: {seconds:.0f} s\n\n{show(found)}", flush=True)
-        studies.append({"name": name, "seconds": seconds} | _without_bands(found.to_dict()))
+        studies.append({"name": name, "seconds": seconds} | _short(found.to_dict()))
 
     for source in _sources():
         measure(f"table, {source}", partial(table, source, 16 // part), table_text)
@@ -72,9 +72,15 @@ def _sources() -> list[str]:
     return found
 
 
-def _without_bands(table: dict[str, Any]) -> dict[str, Any]:
-    """Without what is there for every step."""
-    return {name: value for name, value in table.items() if name != "bands"}
+LEFT_OUT = "bands", "origin", "experiment", "provenance"
+"""What is there for every step, where images lay, and what the studies say of themselves."""
+
+
+def _short(value: Any) -> Any:
+    """A table without what is left out, at any depth."""
+    if isinstance(value, dict):
+        return {name: _short(part) for name, part in value.items() if name not in LEFT_OUT}
+    return [_short(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 if __name__ == "__main__":
