@@ -72,10 +72,11 @@ def test_killed_again_and_again(where: Where, whole: Whole, count: Count, random
     report("kill -9 again and again while it resumes", times - 1, f"{grown[-1]} seeds safe before the last resume")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("number", "group", "code", "word"),
     [
-        pytest.param(signal.SIGINT, True, 130, "interrupted", marks=pytest.mark.full, id="SIGINT"),
+        pytest.param(signal.SIGINT, True, 130, "interrupted", id="SIGINT"),
         pytest.param(signal.SIGTERM, False, 143, "terminated", id="SIGTERM"),
     ],
 )
