@@ -15,10 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from jaxor.analysis.assumptions import Separation
 from jaxor.analysis.hitting import checked_eta
 from jaxor.analysis.statements import HIDDEN, Bound, Setting
+from jaxor.experiments.adaptive import FIRST_RATE
 
 Floats = NDArray[np.float64]
-
-FIRST_RATE = 1 / (2 * math.sqrt(2))
 
 
 def convergence_constant(

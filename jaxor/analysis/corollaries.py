@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jaxor.analysis.assumptions import Geometry, geometry
 from jaxor.analysis.bounds import corollary_4_3, corollary_4_7
-from jaxor.analysis.descents import Descents, descents
+from jaxor.analysis.descents import Descents, Watch, descents
 from jaxor.analysis.hitting import corollary_4_3_steps, corollary_4_7_steps
 from jaxor.analysis.separated_nets import RATE, SeparatedNets
 from jaxor.analysis.statements import Setting
 from jaxor.analysis.table1 import COUNT, WIDTH, image_experiment
 from jaxor.experiments.images import Images, load_images, unit_rows
 from jaxor.experiments.registry import require
-
-Watch = Callable[[str], Any] | None
 
 BATCHES = 16, 64, 256
 

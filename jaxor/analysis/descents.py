@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,9 @@ from jaxor.engine.status import Status
 from jaxor.estimates import Interval, Share
 from jaxor.experiments.experiment import Experiment
 from jaxor.simulation import simulate
+
+Watch = Callable[[str], Any] | None
+"""Told what is being simulated."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.analysis.convergence import convergence_constant, theorem_5_2, theorem_5_3
-from jaxor.analysis.descents import bound_table
+from jaxor.analysis.descents import Watch, bound_table
 from jaxor.analysis.lemmas import STATEMENTS, watched
 from jaxor.analysis.separated_nets import RATE, SeparatedNets
 from jaxor.analysis.statements import Bound
@@ -21,7 +21,6 @@ from jaxor.experiments.experiment import Experiment
 from jaxor.simulation import simulate
 
 Floats = NDArray[np.float64]
-Watch = Callable[[str], Any] | None
 
 LOSSES = "exponential", "logistic"
 POWERS = 1, 2, 3

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from jaxor.analysis.assumptions import Separation, separation
-from jaxor.analysis.convergence import FIRST_RATE
 from jaxor.analysis.statements import Setting
+from jaxor.experiments.adaptive import FIRST_RATE
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.registry import ExperimentError
 from jaxor.experiments.task import TASKS, Task

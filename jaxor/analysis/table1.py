@@ -8,13 +8,13 @@ instead of 1 / sqrt(m). `Table.others` has what the theorem's own and others giv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jaxor.analysis.assumptions import Cosines, Geometry, cosines, geometry
 from jaxor.analysis.bounds import corollary_4_7
-from jaxor.analysis.descents import Descents, descents
+from jaxor.analysis.descents import Descents, Watch, descents
 from jaxor.analysis.hitting import corollary_4_7_steps
 from jaxor.analysis.statements import Setting
 from jaxor.experiments.experiment import Experiment
@@ -168,7 +168,7 @@ def table(
     *,
     widths: Sequence[int] = WIDTHS,
     rates: Sequence[float] = RATES,
-    watch: Callable[[str], Any] | None = None,
+    watch: Watch = None,
 ) -> Table:
     """Table 1 of a data set, by our own simulation.
 

@@ -16,10 +16,11 @@ from jaxor.analysis.descents import Descents
 from jaxor.analysis.statements import Setting
 from jaxor.analysis.table1 import RATE, WIDTH, Cell, Table
 from jaxor.experiments.experiment import Experiment
-from jaxor.experiments.images import Images
 from jaxor.report.statements import (
     ANSWERS,
+    cosines_text,
     figure_text,
+    image_rows,
     notes_text,
     premises_text,
     probability_text,
@@ -37,9 +38,8 @@ def table_text(table: Table) -> str:
     """Table 1 beside our own runs."""
     seeds = len(table.by_width[0].descents.values)
     head = [
-        *_images(table.source, table.images),
-        ("cosines", f"smallest {table.cosines.min:.4f}, mean {table.cosines.mean:.4f}, over all pairs of images, each "
-                    "with itself included"),
+        *image_rows(table.source, table.images),
+        ("cosines", cosines_text(table.cosines)),
         ("inputs", _reduction(table)),
         ("training", f"gradient descent on all, logistic loss of the true logit, {count(seeds, 'seed')} a cell"),
     ]  # fmt: skip
@@ -53,15 +53,6 @@ def table_text(table: Table) -> str:
             tags_text({"OCR?", "DER", "OPQ", "NB"}),
         ]
     )
-
-
-def _images(source: str, images: Images) -> list[tuple[str, str]]:
-    number, pixels = images.pixels.shape
-    return [
-        ("images", f"{source}, the first {number:,}, of {pixels:,} pixels, each of norm 1"),
-        ("origin", images.origin),
-        ("SHA-256", images.sha256),
-    ]
 
 
 def _reduction(table: Table) -> str:
@@ -261,7 +252,7 @@ def many_classes_text(study: ManyClasses) -> str:
     """Corollary 4.7 beside SGD with replacement."""
     bounds = [found.bound for _, found in study.by_batch if found.bound is not None]
     head = [
-        *_images(study.source, study.images),
+        *image_rows(study.source, study.images),
         ("training", f"SGD, batches of B with replacement, m = {WIDTH}, eta = {RATE:g}, T = "
                      f"{study.by_batch[0][1].steps}; initialised as the theorem has it (paper42)"),
         ("bound", f"{COROLLARY_4_7_DESCENT}, with probability 1 - delta - 4 m e^-2d - m .17^B"),

@@ -8,9 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 
+from jaxor.analysis.assumptions import Cosines
 from jaxor.analysis.halfspaces import LARGEST
-from jaxor.analysis.promises import ImagePromises, Promises
+from jaxor.analysis.promises import BATCH, ImagePromises, Promises
+from jaxor.analysis.separated_nets import RATE
 from jaxor.analysis.statements import HIDDEN, Bound, Premises
+from jaxor.analysis.table1 import WIDTH
+from jaxor.experiments.images import Images
 from jaxor.report.tables import columns, count, fields, section, wrapped
 
 TAGS = {
@@ -182,18 +186,27 @@ def _promises(study: Promises) -> str:
     return "\n\n".join([columns(rows, "<<<>"), "\n".join(lines), wrapped(HIDDEN)])
 
 
+def image_rows(source: str, images: Images) -> list[tuple[str, str]]:
+    """What images were used, as rows of `fields`."""
+    number, pixels = images.pixels.shape
+    return [
+        ("images", f"{source}, the first {number:,}, of {pixels:,} pixels, each of norm 1"),
+        ("origin", images.origin),
+        ("SHA-256", images.sha256),
+    ]
+
+
+def cosines_text(found: Cosines) -> str:
+    """How alike the images are."""
+    return f"smallest {found.min:.4f}, mean {found.mean:.4f}, over all pairs of images, each with itself included"
+
+
 def image_data_text(study: ImagePromises) -> str:
     """Images beside Assumptions 4.4 and 4.5, and what is promised of nets trained on them."""
-    number, pixels = study.images.pixels.shape
-    rows = [
-        ("images", f"{study.source}, the first {number:,}, of {pixels:,} pixels, each of norm 1"),
-        ("origin", study.images.origin),
-        ("SHA-256", study.images.sha256),
-        ("cosines", f"smallest {study.cosines.min:.4f}, mean {study.cosines.mean:.4f}, over all pairs of images, each "
-                    "with itself included"),
-    ]  # fmt: skip
+    rows = [*image_rows(study.source, study.images), ("cosines", cosines_text(study.cosines))]
     answers = columns([(ANSWERS[value], name) for name, value in study.premises.items()], "<<")
     words = wrapped("Assumption 4.1 is about two classes of opposite sign; the data image_pair are made of images so.")
+    setting = f"What is promised of m = {WIDTH}, eta = {RATE:g}, batches of {BATCH} with replacement"
     lines = []
     for loss, bound in study.bounds:
         promise = "descent Omega(1)" if bound.bound is None else f"descent at least {bound.bound} [OPQ]"
@@ -203,7 +216,7 @@ def image_data_text(study: ImagePromises) -> str:
         [
             fields(rows),
             section("Assumptions 4.4, 4.5 and 5.1", f"{answers}\n\n{words}"),
-            section("What is promised of m = 200, eta = .01, batches of 256 with replacement", "\n".join(lines)),
+            section(setting, "\n".join(lines)),
             wrapped(f"Corollary 4.7 holds with probability {probability:.4f} where its premises do. {HIDDEN}"),
             tags_text({"OPQ"}),
         ]
