@@ -1,9 +1,9 @@
-"""The one model whose convergence time is known exactly: |w x + b| on centred XOR."""
+"""Minima that are known exactly, and the one model whose convergence time is: |w x + b| on centred XOR."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,3 +98,33 @@ def nearest_minimum(params: ArrayLike) -> NDArray[np.float64]:
     params = np.asarray(params, np.float64)
     side = np.where(params[:, 0] >= params[:, 1], 1.0, -1.0)
     return side[:, None] * np.array(MINIMUM)
+
+
+def exact_reference(experiment: Mapping[str, Any]) -> Callable[[ArrayLike], NDArray[np.float64]] | None:
+    """The exact point that belongs to parameters of an experiment, as a function of (n, P), or None if none is known.
+
+    The nearest global minimum of |w x + b| on centred XOR; of the functions of a point the minimum, but of `saddle`,
+    which has none, the stationary point 0.
+
+    Parameters
+    ----------
+    experiment : mapping
+        As `Experiment.to_dict` gives it.
+
+    Examples
+    --------
+    >>> from jaxor.experiments.catalog import get_experiment
+    >>> valley = exact_reference(get_experiment("rosenbrock_valley").to_dict())
+    >>> valley([[0.2, -0.4]])
+    array([[1., 1.]])
+    """
+    if has_exact_minimum(experiment):
+        return nearest_minimum
+    place = _PLACES.get(experiment["model"].get("name"))
+    if place is None or experiment["loss"] != {"name": "value"} or experiment.get("interventions"):
+        return None
+    return lambda params: np.full_like(params, place, np.float64)
+
+
+_PLACES = {"quadratic": 0.0, "rosenbrock": 1.0, "saddle": 0.0}
+"""Minimum of each function of a point, or its stationary point, all of whose coordinates are equal."""

@@ -213,8 +213,32 @@ def _digits() -> Iterator[Entry]:
     )  # fmt: skip
 
 
+def _surfaces() -> Iterator[Entry]:
+    def entry(name: str, model: Any, rate: float, cap: int, note: str, stop: Any = ()) -> Entry:
+        experiment = Experiment(
+            name, task="origin", model=model, init="normal", loss="value", optimizer=_sgd(rate), stop=dict(stop),
+            max_epochs=cap,
+        )  # fmt: skip
+        return Entry(experiment, "jaxor: a function of a point, where paths are known in closed form", note)
+
+    yield entry(
+        "quadratic_bowl", {"name": "quadratic", "eigenvalues": [1, 2, 5, 10]}, 0.05, 500,
+        "RSI and EB to the minimum lie between 1 and 10 everywhere.", LOSS_STOP,
+    )  # fmt: skip
+    yield entry(
+        "rosenbrock_valley", "rosenbrock", 0.001, 5000,
+        "The negative gradient points across the valley, and at times away from the minimum. Most runs end at the cap "
+        "a tenth short of it.",
+    )  # fmt: skip
+    yield entry(
+        "saddle_point", "saddle", 0.05, 100,
+        "Runs leave the stationary point 0 along the second axis, at the cap 10^4 away, and the value has no minimum. "
+        "Towards its own end a path has a positive cosine at every step all the same.",
+    )  # fmt: skip
+
+
 def _entries() -> Iterator[Entry]:
-    for part in (_abs1, _relu1, _two_layer, _digits):
+    for part in (_abs1, _relu1, _two_layer, _digits, _surfaces):
         yield from part()
 
 

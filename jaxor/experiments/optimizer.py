@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -50,6 +51,25 @@ def cosine(*, steps: int, warmup: int = 0, end_factor: float = 0.0) -> RateLaw:
     if not warmup:
         return lambda rate: optax.cosine_decay_schedule(rate, steps, end_factor)
     return lambda rate: optax.warmup_cosine_decay_schedule(0.0, rate, warmup, steps, end_factor * rate)
+
+
+@SCHEDULES.register("piecewise")
+def piecewise(*, steps: int, factors: list[float]) -> RateLaw:
+    """Straight lines through factors of the learning rate at equally spaced steps from 0 to `steps`, then constant."""
+    require(steps > 0, "steps", "positive", steps)
+    require(len(factors) > 1 and min(factors) >= 0, "factors", "at least two numbers, 0 or positive", factors)
+    places = np.arange(len(factors))
+
+    def law(rate: float) -> optax.Schedule:
+        rates = np.multiply(rate, factors)
+
+        def schedule(step: Any) -> Array:
+            place = jnp.minimum(step, steps) * ((len(factors) - 1) / steps)
+            return jnp.sum(rates * jnp.maximum(0.0, 1 - jnp.abs(place - places)))  # at most two are not 0
+
+        return schedule
+
+    return law
 
 
 def _descend(

@@ -197,6 +197,7 @@ _WORDS = {
     bool: "true or false",
     str: "a text",
     list[int]: "a list of whole numbers",
+    list[float]: "a list of numbers",
 }
 
 
@@ -227,8 +228,9 @@ def check(value: Any, annotation: Any, key: str, below: int = 2**31) -> Any:
         return value
     if annotation in (bool, str) and isinstance(value, annotation):
         return value
-    if annotation == list[int] and isinstance(value, list | tuple):
-        return tuple(check(item, int, f"{key}[{place}]") for place, item in enumerate(value))
+    if annotation in (list[int], list[float]) and isinstance(value, list | tuple):
+        (kind,) = typing.get_args(annotation)
+        return tuple(check(item, kind, f"{key}[{place}]") for place, item in enumerate(value))
     raise ExperimentError(f"{key} must be {_WORDS[annotation]}{' or left out' if optional else ''}, got {value!r:.60}")
 
 

@@ -28,6 +28,7 @@ SCHEDULES = st.one_of(
     st.just("constant"),
     table("linear", {"steps": COUNTS}, end_factor=NOT_NEGATIVE),
     table("exponential", {"steps": COUNTS, "factor": POSITIVE}),
+    table("piecewise", {"steps": COUNTS, "factors": st.lists(NOT_NEGATIVE, min_size=2, max_size=5)}),
     table("cosine", {"steps": st.integers(101, 1000)}, warmup=st.integers(0, 100), end_factor=NOT_NEGATIVE),
 )
 DESCENT = {"weight_decay": NOT_NEGATIVE, "schedule": SCHEDULES}

@@ -143,6 +143,7 @@ for _loss in ("bce", "mse"):
 
 SIZES = {"abs1_normal": 3, "relu1_normal": 6, "relu1_prelu": 7, "abs2_single_mse": 7, "relu2_two_mse": 12}
 SIZES |= {"abs2_single_bce_confidence": 8, "relu2_one_mse_norm": 7, "relu2_eight_mse_norm": 42, "digits_mlp": 3466}
+SIZES |= {"quadratic_bowl": 4, "rosenbrock_valley": 2, "saddle_point": 2}
 
 
 def holds(got: Any, wanted: Any) -> None:

@@ -22,6 +22,8 @@ SCHEDULES: list[tuple[str, dict[str, Any]]] = [
     ("linear", {"steps": 500, "end_factor": 0.5}),
     ("exponential", {"steps": 20, "factor": 0.5}),
     ("exponential", {"steps": 100, "factor": 2.0}),
+    ("piecewise", {"steps": 120, "factors": [0.0, 1.5, 0.25, 0.25, 0.125]}),
+    ("piecewise", {"steps": 7, "factors": [1.0, 0.0]}),
     ("cosine", {"steps": 60, "end_factor": 0.1}),
     ("cosine", {"steps": 150, "warmup": 30}),
     ("cosine", {"steps": 150, "warmup": 149, "end_factor": 0.25}),
@@ -61,6 +63,8 @@ def rate(name: str, options: dict[str, Any], step: int) -> float:
     steps, warmup = options.get("steps", 1), options.get("warmup", 0)
     if name == "linear":
         return 1 + (end - 1) * min(step / steps, 1)
+    if name == "piecewise":
+        return np.interp(step, np.linspace(0, steps, len(options["factors"])), options["factors"])
     if name == "exponential":
         return options["factor"] ** (step / steps)
     if name == "cosine":
