@@ -84,6 +84,11 @@ def median(values: Floats) -> NDArray[Any]:
     return np.median(values[..., 0], axis=-1)
 
 
+def mean(values: Floats) -> NDArray[Any]:
+    """Over seeds."""
+    return values[..., 0].mean(axis=-1)
+
+
 def number(over: Over, values: Floats) -> float:
     """A statistic over the seeds of (n,) or (n, k) that have all their numbers; NaN of none.
 
@@ -135,12 +140,8 @@ def share_figure(name: str, holds: Floats, threshold: float, beside: dict[str, F
     """
     kept = _kept(holds)[:, 0]
     interval = wilson(int(kept.sum()), len(kept)) if len(kept) else Interval(float("nan"), float("nan"))
-    others = {label: number(_share, array) for label, array in beside.items()}
-    return Figure(name, number(_share, holds), interval, None, threshold, ">=", len(kept), others)
-
-
-def _share(values: Floats) -> NDArray[Any]:
-    return values[..., 0].mean(axis=-1)
+    others = {label: number(mean, array) for label, array in beside.items()}
+    return Figure(name, number(mean, holds), interval, None, threshold, ">=", len(kept), others)
 
 
 def _kept(values: Floats) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.analysis.geometry import Floats
-from jaxor.analysis.over_seeds import Figure, figure, median, share_figure
+from jaxor.analysis.over_seeds import Figure, figure, mean, median, share_figure
 from jaxor.analysis.path_views import View, Views
 from jaxor.experiments.registry import nearest
 
@@ -41,6 +41,8 @@ class Thresholds:
         P7: Spearman correlation of tenth and locally optimal rate.
     warm_up : float
         P7: share of seeds whose highest rate is not in the first tenth.
+    rise : float
+        P7: that highest rate over the one of the first tenth; the highest of equal ones is anywhere.
     seeds : int
         With fewer nothing is decided.
     """
@@ -53,6 +55,7 @@ class Thresholds:
     late_rise: float = 2.0
     decay: float = -0.8
     warm_up: float = 0.5
+    rise: float = 1.1
     seeds: int = 32
 
     @classmethod
@@ -134,6 +137,9 @@ class Verdict:
 
 UNREAD = "the paper's body was not read"
 
+SHOWN = {"rsi": "RSI", "eb": "EB", "gamma": "gamma"}
+"""What is stable, as it is written."""
+
 Quantity = Callable[[View], Floats]
 """Numbers (n,) or (n, k) of the runs of a view."""
 
@@ -167,7 +173,7 @@ def positivity(seen: Views, thresholds: Thresholds, *, update: bool = False) -> 
         f"gamma almost always above 0 with minibatch gradients [ABS, REV]; {UNREAD}",
         (
             figure(
-                "share of gamma > 0", median, view.early().share_positive(), thresholds.positive, ">=",
+                "share of gamma > 0", mean, view.early().share_positive(), thresholds.positive, ">=",
                 _beside(View.share_positive, view, null, controls),
             ),
             figure(
@@ -185,8 +191,8 @@ def _same_curves(seen: Views, thresholds: Thresholds) -> Verdict:
     return Verdict(
         "P4", "seeds have the same curves", f"seeds are listed as a factor [ABS], its numbers are [UNSEEN]; {UNREAD}",
         tuple(
-            _figure(f"variation of {name.upper()}", _largest_variation, _tenths(name), seen, thresholds.variation, "<=")
-            for name in ("rsi", "eb", "gamma")
+            _figure(f"variation of {shown}", _largest_variation, _tenths(name), seen, thresholds.variation, "<=")
+            for name, shown in SHOWN.items()
         ),
         thresholds.seeds,
         "lengths of steps that hardly differ between seeds make all random walks alike, too",
@@ -198,8 +204,8 @@ def _stability(seen: Views, thresholds: Thresholds) -> Verdict:
         "P5", "RSI, EB and gamma are stable over most of training",
         f"stable or predictable over most of training [ABS, REV]; {UNREAD}",
         tuple(
-            _figure(f"max/min of {name.upper()}", _range, _tenths(name, slice(1, 8)), seen, thresholds.stable, "<=")
-            for name in ("rsi", "eb", "gamma")
+            _figure(f"max/min of {shown}", _range, _tenths(name, slice(1, 8)), seen, thresholds.stable, "<=")
+            for name, shown in SHOWN.items()
         ),
         thresholds.seeds,
         "on a random walk they grow as 1/(T - t) or its root, slowly before the end",
@@ -219,7 +225,7 @@ def _late_rise(seen: Views, thresholds: Thresholds, own_end: bool) -> Verdict:
         "P6", "EB rises late", f"RSI and EB rise sharply late, in mean and variance [REV]; {UNREAD}",
         (figure("late EB / middle EB", median, rise(seen.gradient), thresholds.late_rise, ">", beside),),
         thresholds.seeds,
-        "forced by w* being the run's own end: at the last step EB is 1/rate exactly (plain SGD)" if own_end else "",
+        "w* being the run's own end: at the last step EB is 1/rate exactly (plain SGD)" if own_end else "",
     )  # fmt: skip
 
 
@@ -240,10 +246,13 @@ def _rates(seen: Views, thresholds: Thresholds, own_end: bool) -> list[Verdict]:
         ),
         Verdict(
             "P7 warm-up", "the locally optimal rate rises first", paper,
-            (share_figure(
-                "share of seeds with the highest rate after tenth 1", rises(seen.gradient.early()), thresholds.warm_up,
-                _beside(rises, seen.gradient, seen.null, seen.controls()),
-            ),),
+            (
+                share_figure(
+                    "share of seeds with the highest rate after tenth 1", rises(seen.gradient.early()),
+                    thresholds.warm_up, _beside(rises, seen.gradient, seen.null, seen.controls()),
+                ),
+                _figure("highest rate / rate of tenth 1", _rise, _tenths("local_rate"), seen, thresholds.rise, ">="),
+            ),
             thresholds.seeds, null,
         ),
     ]  # fmt: skip
@@ -281,6 +290,13 @@ def _range(values: Floats) -> NDArray[Any]:
     low, high = medians.min(axis=-1), medians.max(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(low > 0, high / low, np.inf)
+
+
+def _rise(values: Floats) -> NDArray[Any]:
+    """Largest median of a tenth over that of the first; infinite if that is not above 0."""
+    medians = np.median(values, axis=-2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(medians[..., 0] > 0, medians.max(axis=-1) / medians[..., 0], np.inf)
 
 
 def _trend(view: View) -> Floats:
