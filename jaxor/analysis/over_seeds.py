@@ -119,10 +119,10 @@ def figure(name: str, over: Over, values: Floats, threshold: float, relation: st
     --------
     >>> found = figure("epochs", median, np.arange(64.0), 20.0, ">", {})
     >>> found.value, found.spread, found.answer
-    (31.5, Interval(low=3.15, high=59.85), 'supported')
+    (31.5, Interval(low=3.0, high=60.0), 'supported')
     """
     kept = _kept(values)
-    spread = Interval(*np.quantile(kept[:, 0], (0.05, 0.95)).tolist()) if kept.size and kept.shape[1] == 1 else None
+    spread = _between(kept[:, 0], 0.05, 0.95) if kept.size and kept.shape[1] == 1 else None
     others = {label: number(over, array) for label, array in beside.items()}
     value = number(over, values)
     return Figure(name, value, _resampled(over, kept), spread, threshold, relation, len(kept), others)
@@ -157,5 +157,9 @@ def _resampled(over: Over, kept: Floats) -> Interval:
     rng, rows = np.random.default_rng(0), max(CHUNK // kept.size, 1)
     chunks = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
     found = np.concatenate([over(kept[rng.integers(seeds, size=(chunk, seeds))]) for chunk in chunks])
-    # Numbers that occur, since a mean of infinities is none.
-    return Interval(*np.quantile(found, (0.025, 0.975), method="inverted_cdf").tolist())
+    return _between(found, 0.025, 0.975)
+
+
+def _between(values: Floats, low: float, high: float) -> Interval:
+    """Quantiles that occur: between infinities there is nothing."""
+    return Interval(*np.quantile(values, (low, high), method="inverted_cdf").tolist())

@@ -179,7 +179,7 @@ def study_text(result: StudyResult) -> str:
 def _verdict_table(result: StudyResult) -> str:
     claims = list(dict.fromkeys(one.claim for arm in result.arms.values() for one in arm.verdicts))
     controls = ("other", "random", "labels")
-    rows = [("arm", "seeds", "steps", *claims, "other seed", "random point", "random labels")]
+    rows: list[tuple[str, ...]] = [("arm", "seeds", "steps", *claims, "other seed", "random point", "random labels")]
     for label, arm in result.arms.items():
         answers = {one.claim: SHORT[one.answer] for one in arm.verdicts}
         shares = (figure_text(arm.tenths.positive[name], ".3f") for name in controls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +71,8 @@ def _bands(seen: Views, name: str, measuring: Measuring) -> Figure:
     uneven = " Later steps are of the runs that are still going." if len(set(seen.gradient.steps.tolist())) > 1 else ""
     figure = new_figure(
         f"{name}: paths seen from {_WORDS[measuring.reference]}",
-        f"Median and 5 to 95 % of {count(len(seen.seeds), 'seed')}; dashed: a random walk with steps as long, which is no "
-        f"landscape at all.{thinned}{uneven}", 5.4,
+        f"Median and 5 to 95 % of {count(len(seen.seeds), 'seed')}; dashed: a random walk with steps as long, "
+        f"without any landscape.{thinned}{uneven}", 5.4,
     )  # fmt: skip
     panels = figure.subplots(2, 2, sharex=True).ravel()
     for axes, (quantity, label) in zip(panels, _PANELS.items(), strict=True):
@@ -106,7 +106,7 @@ def _band(
 def _by_powers(axes: Axes) -> None:
     """A scale of powers of ten; with a straight piece around 0 where values are below it."""
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
-    edges: Any = [path.vertices[:, 1] for band in axes.collections for path in band.get_paths()]
+    edges = [np.asarray(path.vertices)[:, 1] for band in axes.collections for path in band.get_paths()]
     everything = np.concatenate([drawn, *edges])
     above = np.abs(drawn[drawn != 0])
     if not len(above):
