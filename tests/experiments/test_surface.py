@@ -34,7 +34,7 @@ def test_the_loss_is_the_value(name: str) -> None:
         outputs, _, _ = law.model.apply({"x": point[None]}, law.task.inputs, state, jax.random.key(0), True)
         return law.loss(outputs, law.task.targets)
 
-    assert_allclose(jax.vmap(loss)(points), values(name, points.astype(float)), 1e-4, 1e-4)
+    assert_allclose(jax.jit(jax.vmap(loss))(points), values(name, points.astype(float)), 1e-4, 1e-4)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -47,7 +47,7 @@ def test_the_gradient_vanishes_at_the_exact_reference(name: str) -> None:
     places = reference(some)
     assert places.shape == some.shape and places.dtype == np.float64
     changes = [values(name, places + sign * 1e-5 * some) - values(name, places) for sign in (1, -1)]
-    assert_allclose(changes, 0, atol=1e-7)
+    assert_allclose(changes, 0, atol=1e-6)
     assert (np.min(changes) >= 0) == (name != "saddle_point")
 
 
