@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxor.analysis.fit import fit_run as fit_run
+    from jaxor.analysis.measure import measure_run as measure_run
+    from jaxor.analysis.measure import replay_run as replay_run
+    from jaxor.engine.geometry import Geometry as Geometry
     from jaxor.engine.status import Status as Status
     from jaxor.experiments.catalog import get_experiment as get_experiment
     from jaxor.experiments.catalog import list_experiments as list_experiments
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Experiment": "jaxor.experiments.experiment",
     "ExperimentError": "jaxor.experiments.registry",
+    "Geometry": "jaxor.engine.geometry",
     "Model": "jaxor.experiments.model",
     "Population": "jaxor.store.population",
     "Run": "jaxor.store.run",
@@ -41,8 +45,10 @@ _HOMES = {
     "get_experiment": "jaxor.experiments.catalog",
     "list_experiments": "jaxor.experiments.catalog",
     "load_experiment": "jaxor.experiments.load",
+    "measure_run": "jaxor.analysis.measure",
     "merge_runs": "jaxor.store.merge",
     "open_run": "jaxor.store.run",
+    "replay_run": "jaxor.analysis.measure",
     "simulate": "jaxor.simulation",
     "verify_run": "jaxor.store.verify",
 }

@@ -34,14 +34,14 @@ def _serve(tasks: io.BufferedReader, answers: io.BufferedWriter) -> None:
     import numpy as np
 
     from jaxor.compute import compute
-    from jaxor.workers import Task, arrays_of, receive, send
+    from jaxor.workers import PLAIN, Task, arrays_of, receive, send
 
     while tasks.peek(1):
-        request, given = receive(tasks)
+        request, arrays = receive(tasks)
         try:
             seeds = tuple((start, stop) for start, stop in request["seeds"])
-            how = {name: request[name] for name in ("manifest", "block_seeds", "seal")}
-            answer = compute(Task(seeds=seeds, given=given.get("given"), **how))
+            how = {name: request[name] for name in PLAIN if name != "seeds"}
+            answer = compute(Task(seeds=seeds, arrays=arrays, **how))
             if request["seal"]:
                 arrays = {"shard": np.frombuffer(answer.result, np.uint8)}
             else:

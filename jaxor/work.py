@@ -15,6 +15,7 @@ from jaxor import cluster, workers
 from jaxor.compute import compute
 from jaxor.engine.block import Floats
 from jaxor.engine.seeds import Ranges, expand, number, pieces, split
+from jaxor.experiments.experiment import Experiment
 from jaxor.job import Job
 from jaxor.progress import Progress
 from jaxor.store.directory import RunDirectory
@@ -108,15 +109,23 @@ class Work:
     def _through(self, tasks: Iterator[Task], missing: Ranges, in_order: bool) -> Generator[Answer]:
         if self._where.cluster is not None:
             return cluster.perform(self._where.cluster, tasks, self._where.allow_mixed, in_order)
-        size = _processes(self.job, self._where.devices, -(-number(missing) // self.job.plan.block_seeds))
-        if size > 1:
-            return _through_pool(size, tasks, in_order)
-        return (compute(task, self.job.experiment) for task in tasks)
+        blocks = -(-number(missing) // self.job.plan.block_seeds)
+        return perform(tasks, self.job.experiment, self._where.devices, blocks, in_order)
 
 
-def _processes(job: Job, devices: int | None, blocks: int) -> int:
+def perform(
+    tasks: Iterator[Task], experiment: Experiment, devices: int | None, blocks: int, in_order: bool
+) -> Generator[Answer]:
+    """Have tasks of about so many blocks done on this machine, in their order or as they come."""
+    size = _processes(experiment, devices, blocks)
+    if size > 1:
+        return _through_pool(size, tasks, in_order)
+    return (compute(task, experiment) for task in tasks)
+
+
+def _processes(experiment: Experiment, devices: int | None, blocks: int) -> int:
     """How many worker processes; 1 means that this process does the work."""
-    if not job.experiment.portable or jax.default_backend() != "cpu":
+    if not experiment.portable or jax.default_backend() != "cpu":
         return 1
     if devices is not None:
         return min(devices, max(blocks, 1))
@@ -139,12 +148,12 @@ def run_tasks(job: Job, missing: Ranges, seal: bool) -> Iterator[Task]:
         yield Task(text, seeds, size, _given(job, seeds), seal)
 
 
-def _given(job: Job, seeds: Ranges) -> Floats | None:
-    """First parameters of some runs, by ascending seed."""
+def _given(job: Job, seeds: Ranges) -> dict[str, Floats]:
+    """First parameters of some runs, by ascending seed, if they are given."""
     if job.given is None or job.seeds is None:
-        return None
+        return {}
     order = np.argsort(job.seeds)
-    return job.given[order[np.searchsorted(job.seeds, expand(seeds), sorter=order)]]
+    return {"given": job.given[order[np.searchsorted(job.seeds, expand(seeds), sorter=order)]]}
 
 
 def tally_tasks(work: Work, missing: Ranges, seal: bool) -> Iterator[Task]:

@@ -3,8 +3,8 @@
 XLA's own threads slow down the small loops that jaxor runs; processes on a core each scale perfectly (measured). They
 are started as ``python -m jaxor._worker``, never by forking the user's script, and kept for the next simulation.
 
-A request is a line of JSON and perhaps given parameters; an answer is a line of JSON and the runs, or counts of them: a
-sealed shard if they go to disk, else plain arrays, which cost less.
+A request is a line of JSON and perhaps arrays that go with the seeds; an answer is a line of JSON and the runs, counts
+of them, or measurements along their paths: a sealed file if they go to disk, else plain arrays, which cost less.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
 from typing import IO, Any
@@ -28,7 +28,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxor.engine.block import Block, Floats
+from jaxor.engine.block import Block
+from jaxor.engine.geometry import Geometry
 from jaxor.engine.seeds import Ranges, number
 from jaxor.engine.tally import Tally
 from jaxor.store.schema import block_of, columns, counts, tally_of
@@ -56,17 +57,25 @@ class Task:
     seeds : Ranges
     block_seeds : int
         How many go through the engine at once; no influence on results.
-    given : (n, P) float or None
-        First parameters by ascending seed, if they are not to be drawn.
+    arrays : mapping of name to (n, ...) array
+        By ascending seed: `given`, first parameters that are not to be drawn. To measure along paths also `steps`,
+        `status` and final `params` of runs that are known, and `exact` minima.
     seal : bool
-        Whether the answer shall be a shard.
+        Whether the answer shall be the bytes of a file.
+    measuring : str or None
+        To measure along the paths of the runs, a `Measuring` as text.
     """
 
     manifest: str
     seeds: Ranges
     block_seeds: int
-    given: Floats | None = None
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     seal: bool = False
+    measuring: str | None = None
+
+
+PLAIN = ("manifest", "seeds", "block_seeds", "seal", "measuring")
+"""What goes as JSON."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,8 @@ class Answer:
     Attributes
     ----------
     seeds : Ranges
-    result : Block, Tally or bytes
-        Bytes are a sealed shard.
+    result : Block, Tally, Geometry or bytes
+        Bytes are a sealed file.
     epochs : int
         Of all runs together.
     seconds, compile_seconds : float
@@ -149,10 +158,8 @@ class Pool:
     def _ask(self, task: Task) -> Answer:
         process = self._free.get()
         try:
-            given = {} if task.given is None else {"given": task.given}
             assert process.stdin and isinstance(process.stdout, io.BufferedReader)  # noqa: S101 (both are pipes)
-            request = {name: getattr(task, name) for name in ("manifest", "seeds", "block_seeds", "seal")}
-            send(process.stdin, request, **given)
+            send(process.stdin, {name: getattr(task, name) for name in PLAIN}, **task.arrays)
             header, arrays = receive(process.stdout)
         except (OSError, ValueError) as error:
             raise WorkerError("a worker process ended unexpectedly; see its message above") from error
@@ -226,13 +233,17 @@ def _close_all() -> None:
         _pools.popitem()[1].close()
 
 
-def arrays_of(result: Block | Tally) -> dict[str, NDArray[Any]]:
-    """Arrays of runs or counts, by name."""
+def arrays_of(result: Block | Tally | Geometry) -> dict[str, NDArray[Any]]:
+    """Arrays of runs, counts or measurements, by name."""
+    if isinstance(result, Geometry):
+        return dict(result.arrays())
     return counts(result) if isinstance(result, Tally) else columns(result)
 
 
-def result_of(arrays: dict[str, NDArray[Any]]) -> Block | Tally:
+def result_of(arrays: dict[str, NDArray[Any]]) -> Block | Tally | Geometry:
     """What `arrays_of` took apart."""
+    if "line_loss" in arrays:
+        return Geometry(**arrays)
     return tally_of(arrays) if "seed_ranges" in arrays else block_of(arrays)
 
 

@@ -55,6 +55,23 @@ class Measuring:
     def __str__(self) -> str:
         return f"extra{self.extra}" if self.extra else self.reference
 
+    @classmethod
+    def parse(cls, text: str) -> Measuring:
+        """From the text that `str` gives.
+
+        Raises
+        ------
+        ValueError
+            It is none.
+
+        Examples
+        --------
+        >>> Measuring.parse("extra100")
+        Measuring(reference='extra', extra=100)
+        """
+        steps = text.removeprefix("extra")
+        return cls("extra", int(steps)) if steps != text and steps.isdecimal() else cls(text)
+
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
@@ -156,8 +173,8 @@ class Geometry:
 
     def take(self, runs: NDArray[np.intp]) -> Geometry:
         """Some of the runs (k,), by their places."""
-        start = np.cumsum(self.steps, dtype=np.int64) - self.steps
-        rows = [np.arange(start[run], start[run] + self.steps[run]) for run in runs]
+        ends = np.cumsum(self.steps, dtype=np.int64)
+        rows = [np.arange(ends[run] - self.steps[run], ends[run]) for run in runs.tolist()]
         steps = np.concatenate(rows) if rows else np.zeros(0, np.int64)
         return replace(self, **{name: array[steps if name in STEPS else runs] for name, array in self.arrays()})
 

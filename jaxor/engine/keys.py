@@ -1,6 +1,6 @@
 """Random keys: run k is the same run in any batch, shard, machine count or order.
 
-``root = key(root_seed)``; run k: ``fold_in(root, k)``; one stream each for initialisation, batches and noise;
+``root = key(root_seed)``; run k: ``fold_in(root, k)``; one stream each for initialisation, batches, noise and controls;
 within a stream ``fold_in(stream, epoch or step)``. No key is carried from step to step.
 """
 
@@ -12,7 +12,7 @@ from jax import Array
 IMPLEMENTATION = "threefry2x32"
 """The only generator whose numbers do not depend on how many are drawn at once (measured: those of ``rbg`` do)."""
 
-INIT, BATCH, NOISE = range(3)
+INIT, BATCH, NOISE, CONTROL = range(4)
 
 
 def run_key(root_seed: int, seed: Array) -> Array:

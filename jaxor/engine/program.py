@@ -77,12 +77,16 @@ class Carry(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What every lane was after each step of an `advance`, and whether it took that step: ``(steps, lanes, ...)``."""
+    """What every lane was after each step of an `advance`, and whether it took that step: ``(steps, lanes, ...)``.
+
+    `batch` has the numbers of the points that the step saw; None if it saw all, or if parameters are not recorded.
+    """
 
     taken: Array
     step: Array
     loss: Array
     params: Array | None
+    batch: Array | None
 
 
 class Finished(NamedTuple):
@@ -265,8 +269,9 @@ class Program:
                 after = self.layout.batch(self.dynamics.undo)(lanes, after)
             if record == "none":
                 return after, None
-            params = self.layout.join(after.params) if record == "all" else None
-            return after, Record(after.step > lanes.step, after.step, after.loss, params)
+            everything = record == "all"
+            params = self.layout.join(after.params) if everything else None
+            return after, Record(after.step > lanes.step, after.step, after.loss, params, batch if everything else None)
 
         if self.full:
             # Two steps at a time spare copies of the state; but two wide ones are compiled to other code than one.

@@ -54,7 +54,7 @@ WIDTH_STEP = 16
 There XLA:CPU computes exp and its like by other instructions, and bits would depend on a lane's place.
 """
 
-_OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512}
+OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512}
 """XLA's own choice is 256 bits even where the CPU has vectors of 512."""
 
 _BLOCK_FLOPS = 2e11
@@ -204,7 +204,9 @@ class Worker:
             first, draws = self._first(seeds, given)
             return replace(self._trained(seeds, recording, first), draws=draws)
 
-    def follow(self, seeds: NDArray[np.int64], careful: bool) -> Iterator[tuple[Carry, Record]]:
+    def follow(
+        self, seeds: NDArray[np.int64], careful: bool, given: Floats | None = None
+    ) -> Iterator[tuple[Carry, Record]]:
         """Every step of at most a lane width of runs; the lanes are the seeds in their order.
 
         To be called, and gone through, within `precision`.
@@ -216,7 +218,7 @@ class Worker:
         rows : Record
             Those steps, with parameters (T, lane_width, P); of runs that diverge only with `careful`.
         """
-        arguments = self._arguments(seeds, self._first(seeds, None)[0])
+        arguments = self._arguments(seeds, self._first(seeds, given)[0])
         begin, advance = self._recording(arguments, "all", careful)[:2]
         carry = begin(*arguments)
         while bool(self.program.unfinished(carry)):
@@ -303,7 +305,7 @@ class Worker:
         while (slot < idle).any():
             carry, rows = advance(carry)
             if recorder is not None:
-                recorder.add(slot, *(None if array is None else np.asarray(array) for array in rows))
+                recorder.add(slot, *(None if array is None else np.asarray(array) for array in rows[:-1]))
             slot = np.array(carry.slot)
         return self._block(seeds, finish(carry), recorder)
 
@@ -362,7 +364,7 @@ class Worker:
                 if (name, shapes) not in self._compiled:
                     again = name.startswith("advance")  # so the carry may stay where it is
                     lowered = jax.jit(function, donate_argnums=0 if again else ()).lower(*arguments)
-                    self._compiled[name, shapes] = threads.submit(lowered.compile, _OPTIONS), lowered.out_info
+                    self._compiled[name, shapes] = threads.submit(lowered.compile, OPTIONS), lowered.out_info
                 program, results = self._compiled[name, shapes]
                 made.append(program)
                 if name == "begin":

@@ -146,7 +146,7 @@ class Dynamics:
         batch : (size,) int or None
             Numbers of the points to use; None for all.
         """
-        loss, gradient, look, model = self._differentiate(lane, batch)
+        loss, gradient, look, model = self.differentiate(lane, batch)
         before, rules = self._intervene(lane, look)
         updates: Any  # optax types it as any tree of arrays
         updates, optimizer = self.optimizer.update(gradient, lane.optimizer, before, value=loss)
@@ -175,10 +175,10 @@ class Dynamics:
         kept = jax.tree.map(lambda old, new: jnp.where(diverged, old, new), before, after)
         return kept._replace(status=after.status, key=after.key)
 
-    def _differentiate(self, lane: Lane, batch: Array | None) -> tuple[Array, Array, Look, Any]:
+    def differentiate(self, lane: Lane, batch: Array | None) -> tuple[Array, Array, Look, Any]:
         """Loss and gradient (P,) before the step, what interventions may look at, and the model's new state."""
         law = self.law
-        inputs, targets = self._points(lane, batch)
+        inputs, targets = self.points_of(lane, batch)
         noise = jax.random.fold_in(stream(lane.key, NOISE), lane.step)
         prepare_key, model_key, rule_key = jax.random.split(noise, 3)
         params, state = self.order.unflatten(lane.params), lane.model
@@ -192,7 +192,7 @@ class Dynamics:
         (loss, (outputs, aux, new_state)), grads = jax.value_and_grad(objective, has_aux=True)(params)
         return loss, self.order.flatten(grads), Look(params, grads, outputs, aux, rule_key), new_state
 
-    def _points(self, lane: Lane, batch: Array | None) -> tuple[ArrayLike, ArrayLike]:
+    def points_of(self, lane: Lane, batch: Array | None) -> tuple[ArrayLike, ArrayLike]:
         """Inputs and targets that a step sees."""
         task = self.law.task
         if self.experiment.batch.mode == "stream" and task.sample is not None:

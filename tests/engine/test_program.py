@@ -68,7 +68,7 @@ def test_a_smaller_block_uses_programs_of_a_larger_one() -> None:
 def test_a_failed_compilation_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(get_experiment("abs1_convergence").replace(max_epochs=3), LANES)
     with monkeypatch.context() as patch:
-        patch.setattr(simulate, "_OPTIONS", {"no_such_option": 1})
+        patch.setattr(simulate, "OPTIONS", {"no_such_option": 1})
         with pytest.raises(Exception, match="no_such_option"):
             worker.run(np.arange(10), NONE)
     assert len(worker.run(np.arange(10), NONE)) == 10
