@@ -305,9 +305,9 @@ def _trend(view: View) -> Floats:
 
 
 def _without_rounding(values: Floats) -> Floats:
-    """In units of the largest of each row (n, k), to a millionth: ranks would tell smaller differences apart, too."""
+    """In units of the largest of each row (n, k), to four digits: ranks would tell rounding apart, too."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.round(values / np.abs(values).max(axis=1, keepdims=True), 6)
+        return np.round(values / np.abs(values).max(axis=1, keepdims=True), 4)
 
 
 def spearman(values: Floats) -> Floats:
