@@ -1,0 +1,87 @@
+"""Ratios along paths by tenths of the runs, beside a random walk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxor.analysis.geometry import Floats
+from jaxor.analysis.over_seeds import finite
+from jaxor.analysis.path_views import View, Views, group_medians
+
+
+@dataclass(frozen=True, eq=False)
+class Tenths:
+    """Medians over the runs and steps of each tenth of the runs' own steps, and shares of steps with gamma above 0.
+
+    Attributes
+    ----------
+    columns : mapping of str to (10,) float64
+        ``rsi``, ``eb``, ``gamma``, ``null_gamma``, ``flat_null`` (1 / sqrt(T - t), of steps that are all as long),
+        ``ratio`` (gamma over the null's), ``local_rate``, ``relative_rate`` (in units of the rate in use),
+        ``contraction``, ``null_rsi`` and ``null_eb``.
+    positive : mapping of str to float
+        ``all`` and ``early`` (first 95 %): of all runs together; ``worst``: the lowest of a run, first 95 %;
+        ``null``, ``other``, ``random`` and ``labels``: first 95 %.
+    ranges : mapping of str to float
+        Largest over smallest of tenths 2 to 8 of ``rsi``, ``eb`` and ``gamma``; infinite if one is not above 0.
+    """
+
+    columns: Mapping[str, Floats]
+    positive: Mapping[str, float]
+    ranges: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "columns": {name: [finite(value) for value in column] for name, column in self.columns.items()},
+            "positive": {name: finite(value) for name, value in self.positive.items()},
+            "ranges": {name: finite(value) for name, value in self.ranges.items()},
+        }
+
+
+def tenths(seen: Views) -> Tenths:
+    """Lay paths out by tenths of the runs."""
+    view = seen.gradient
+    with np.errstate(divide="ignore"):
+        flat = 1 / np.sqrt(np.maximum(view.steps[:, None] - view.step, 0))
+    there = np.where(np.isnan(view.gamma), np.nan, flat)
+    columns = {
+        **{name: view.pooled(name) for name in ("rsi", "eb", "gamma")},
+        "null_gamma": seen.null.pooled("gamma"),
+        "flat_null": group_medians(there, view.tenth, 10),
+        "ratio": view.pooled("ratio"),
+        "local_rate": view.pooled("local_rate"),
+        "relative_rate": seen.update.pooled("local_rate"),
+        "contraction": view.pooled("contraction"),
+        "null_rsi": seen.null.pooled("rsi"),
+        "null_eb": seen.null.pooled("eb"),
+    }
+    positive = {
+        "all": _positive(view),
+        "early": _positive(view.early()),
+        "worst": float(np.min(view.early().share_positive(), initial=np.inf, where=_started(view))),
+        "null": _positive(seen.null.early()),
+        **dict(zip(("other", "random", "labels"), map(_positive, seen.controls().values()), strict=True)),
+    }
+    return Tenths(columns, positive, {name: _range(columns[name][1:8]) for name in ("rsi", "eb", "gamma")})
+
+
+def _started(view: View) -> Any:
+    return ~np.isnan(view.early().share_positive())
+
+
+def _positive(view: View) -> float:
+    """Share of all steps of all runs; NaN of none."""
+    there = view.positive[~np.isnan(view.positive)]
+    return float(there.mean()) if len(there) else float("nan")
+
+
+def _range(medians: Floats) -> float:
+    if np.isnan(medians).any():
+        return float("nan")
+    low, high = medians.min(), medians.max()
+    return float(high / low) if low > 0 else float("inf")
