@@ -16,6 +16,7 @@ from jaxor.analysis.exact import exact_reference
 from jaxor.engine.geometry import STEPS, Geometry, Measuring
 from jaxor.engine.seeds import Ranges, check_seeds, compress, difference, expand, number, pieces
 from jaxor.engine.simulate import plan
+from jaxor.experiments.experiment import Experiment
 from jaxor.progress import Progress, progress_bar
 from jaxor.simulation import simulate
 from jaxor.store.errors import StoreError
@@ -86,10 +87,10 @@ def measure_run(
     >>> bool(np.allclose(rsi, 2, rtol=1e-3))  # the gradient is 2 (w - w*)
     True
     """
-    opened = _opened(run)
-    wanted = _wanted(opened, seeds)
-    with contextlib.nullcontext() if not progress else progress_bar(len(wanted)) as watch:
-        return measure(opened, wanted, Measuring(reference, extra), minima=minima, devices=devices, watch=watch)
+    source = opened(run)
+    ids = wanted(source, seeds)
+    with contextlib.nullcontext() if not progress else progress_bar(len(ids)) as watch:
+        return measure(source, ids, Measuring(reference, extra), minima=minima, devices=devices, watch=watch)
 
 
 def measure(
@@ -119,18 +120,20 @@ def measure(
     return select(parts, seeds)
 
 
-def replay_run(run: Run | str | Path, seed: int) -> Run:
+def replay_run(run: Run | str | Path, seed: int, out: str | Path | None = None) -> Run:
     """One of the runs again, with everything that can be recorded of it.
 
     Parameters
     ----------
     run : Run or path of a run directory
     seed : int
+    out : path, optional
+        Run directory to write.
 
     Returns
     -------
     Run
-        Of this seed, with all traces, in memory. On the machine and with the versions that made the first one its bits
+        Of this seed, with all traces. On the machine and with the versions that made the first one its bits
         are the same.
 
     Raises
@@ -147,11 +150,11 @@ def replay_run(run: Run | str | Path, seed: int) -> Run:
     >>> again.trace(7).params.shape == (stored.steps[7], 6), same_bits(again, stored)
     (True, True)
     """
-    opened = _opened(run)
-    seeds = _wanted(opened, [seed])
+    source = opened(run)
+    seeds = wanted(source, [seed])
     return simulate(
-        opened.experiment, seeds, initial_params=_given(opened, _places(opened, seeds)), traces="all",
-        lane_width=opened.lane_width, x64=opened.x64, devices=1,
+        source.experiment, seeds, initial_params=_given(source, _places(source, seeds)), traces="all",
+        lane_width=source.lane_width, x64=source.x64, out=out, devices=1,
     )  # fmt: skip
 
 
@@ -163,22 +166,49 @@ def same_bits(again: Run, stored: Run) -> bool:
     return all(np.array_equal(getattr(again, name), getattr(stored, name)[places], equal_nan=True) for name in names)
 
 
-def _opened(run: Run | str | Path) -> Run:
-    opened = run if isinstance(run, Run) else open_run(run)
-    if not isinstance(opened, Run):
+def opened(run: Run | str | Path, experiment: Experiment | None = None) -> Run:
+    """Runs that can be replayed.
+
+    Parameters
+    ----------
+    run : Run or path of a run directory
+    experiment : Experiment, optional
+        Needed if it has parts made in Python.
+
+    Raises
+    ------
+    StoreError
+        There are none.
+    ValueError
+        They are of another experiment.
+    """
+    source = run if isinstance(run, Run) else open_run(run, experiment=experiment)
+    if not isinstance(source, Run):
         raise StoreError(f"{run} holds statistics and no single runs, so no path can be replayed; simulate runs")
-    return opened
+    if experiment is not None and experiment.to_dict() != source.manifest.experiment:
+        raise ValueError(
+            f"{run} holds runs of another experiment than {experiment.name} as it is now; give the one of old"
+        )
+    return source
 
 
-def _wanted(run: Run, seeds: Any) -> NDArray[np.int64]:
-    """Seeds of the run, or those asked for."""
+def wanted(run: Run, seeds: Any) -> NDArray[np.int64]:
+    """Seeds (n,) of all runs, or those asked for.
+
+    Raises
+    ------
+    KeyError
+        One of them is not stored.
+    ValueError
+        They are no seeds.
+    """
     if seeds is None:
         return run.seeds
-    wanted = check_seeds(seeds)
-    if not len(wanted):
+    ids = check_seeds(seeds)
+    if not len(ids):
         raise ValueError("seeds must not be empty; give some of the runs, or leave them out for all")
-    _places(run, wanted)
-    return wanted
+    _places(run, ids)
+    return ids
 
 
 def _places(run: Run, seeds: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -80,6 +80,11 @@ def export_table(table: Table, target: str | Path) -> None:
     _put(target, lambda file: write(file, table))
 
 
+def check_new_export(target: str | Path) -> None:
+    """Raise what `export_run` would about the name alone, before the work for it is done."""
+    _check_new(Path(target).absolute(), _SUFFIXES)
+
+
 def check_new_table(target: str | Path) -> None:
     """Raise what `export_table` would about the name alone, before the work for it is done."""
     _check_new(Path(target).absolute(), _SUFFIXES[1:])

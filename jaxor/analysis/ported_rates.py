@@ -1,0 +1,147 @@
+"""P8: learning rates read off the paths of some runs, and used on others.
+
+The locally optimal rate of a step is known once its path has ended. "No Wrong Turns" reads it off runs and finds that it
+resembles schedules in use (abstract); whether such a schedule is any good on a fresh run was a reviewer's question and
+is tried here. It is our extension and not the paper's claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxor.analysis.over_seeds import figure, median
+from jaxor.analysis.path_claims import UNREAD, Thresholds, Verdict
+from jaxor.engine.geometry import Geometry
+from jaxor.engine.status import Status
+from jaxor.experiments.experiment import Experiment
+from jaxor.experiments.registry import ExperimentError
+from jaxor.store.run import Run
+
+PARTS = 20
+"""A schedule is a broken line through the rates of so many equal parts of the steps."""
+
+WARM_UP = 0.05
+"""Part of the steps in which the rate of the usual schedule rises from 0, before it falls as a cosine."""
+
+Train = Callable[[Experiment, range], Run]
+"""Runs of some seeds of an experiment."""
+
+
+@dataclass(frozen=True, eq=False)
+class PortedRates:
+    """What became of runs by schedule.
+
+    Attributes
+    ----------
+    factors : (PARTS + 1,) float
+        Of the schedule read off, in units of the constant rate, at equally spaced steps.
+    losses : mapping of str to (n,) float
+        Final losses over the whole task of the same fresh seeds: ``constant``, ``warm-up and cosine``, ``read off``;
+        infinite of runs that diverged.
+    verdict : Verdict
+    """
+
+    factors: NDArray[np.float64]
+    losses: Mapping[str, NDArray[np.float64]]
+    verdict: Verdict
+
+
+def rate_factors(geometry: Geometry, rate: float) -> NDArray[np.float64]:
+    """Locally optimal rates along paths, in units of a rate, as a schedule.
+
+    In each of `PARTS` parts of the steps: mean RSI over mean squared EB of all steps and seeds (T4 of the theory in its
+    form for many batches; a mean of ratios would be another thing), not below 0.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Of runs with equally many steps.
+    rate : float
+
+    Raises
+    ------
+    ValueError
+        The runs are not equally long.
+
+    Examples
+    --------
+    >>> from jaxor.analysis.measure import measure_run
+    >>> from jaxor.simulation import simulate
+    >>> from jaxor.experiments.catalog import get_experiment
+    >>> bowl = get_experiment("abs1_convergence").replace(stop={}, max_epochs=30)
+    >>> measured = measure_run(simulate(bowl, seeds=4), reference="exact")
+    >>> rate_factors(measured, rate=0.1)[:3].round(3)  # half of the curvature's inverse, 1/2, is best
+    array([5., 5., 5.])
+    """
+    if np.ptp(geometry.steps) or not geometry.steps.all():
+        raise ValueError("a schedule is read off runs with equally many steps; leave out their stop rules")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance2 = geometry.padded("distance2").astype(np.float64)
+        rsi, eb2 = geometry.padded("dot") / distance2, geometry.padded("gradient2") / distance2
+    parts = [np.array_split(values, min(PARTS, values.shape[1]), axis=1) for values in (rsi, eb2)]
+    best = np.array([np.nanmean(one) / np.nanmean(two) for one, two in zip(*parts, strict=True)])
+    centres = (np.arange(len(best)) + 0.5) / len(best)
+    return np.interp(np.linspace(0, 1, PARTS + 1), centres, np.maximum(best, 0) / rate)
+
+
+def ported_rates(experiment: Experiment, geometry: Geometry, train: Train, thresholds: Thresholds) -> PortedRates:
+    """Train fresh seeds with rates read off other runs, with constant ones, and with warm-up and cosine.
+
+    All take equally many steps; the highest rate of the cosine is the constant one.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        With plain SGD at a constant rate.
+    geometry : Geometry
+        Along runs of seeds 0, 1, ...; as many seeds after the last of them are the fresh ones.
+    train : callable
+    thresholds : Thresholds
+
+    Raises
+    ------
+    ExperimentError
+        Another optimizer.
+    ValueError
+        Runs that are not equally long.
+    """
+    optimizer = experiment.to_dict()["optimizer"]
+    if optimizer.get("name") != "sgd" or optimizer["schedule"] != {"name": "constant"}:
+        raise ExperimentError(f"rates are read off plain SGD at a constant rate, got {optimizer.get('name')}")
+    steps, first = int(geometry.steps.max()), int(geometry.seeds.max()) + 1
+    factors = rate_factors(geometry, optimizer["learning_rate"])
+    schedules = {
+        "constant": {"name": "constant"},
+        "warm-up and cosine": {"name": "cosine", "steps": steps, "warmup": max(int(WARM_UP * steps), 1)},
+        "read off": {"name": "piecewise", "steps": steps, "factors": factors.tolist()},
+    }
+    losses = {}
+    for name, schedule in schedules.items():
+        made = experiment.replace(
+            name=f"{experiment.name}.{name.replace(' ', '_')}", **{"optimizer.schedule": schedule}
+        )
+        losses[name] = _final_losses(train(made, range(first, first + len(geometry))))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = {name: losses["read off"] / losses[name] for name in ("constant", "warm-up and cosine")}
+    return PortedRates(factors, losses, _verdict(ratios, thresholds))
+
+
+def _final_losses(run: Run) -> NDArray[np.float64]:
+    return np.where(run.status == Status.DIVERGED, np.inf, np.asarray(run.final_loss, np.float64))
+
+
+def _verdict(ratios: Mapping[str, NDArray[np.float64]], thresholds: Thresholds) -> Verdict:
+    return Verdict(
+        "P8", "locally optimal rates read off some runs train others to a lower loss than usual schedules",
+        f"rates are read off the runs themselves [ABS, REV]; that fresh runs profit is not claimed; {UNREAD}",
+        tuple(
+            figure(f"final loss / that of {name}", median, ratio, thresholds.ported, "<", {})
+            for name, ratio in ratios.items()
+        ),
+        thresholds.seeds,
+        "",
+    )  # fmt: skip

@@ -1,0 +1,153 @@
+"""``jaxor geometry``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jaxor.cli.named import named
+from jaxor.cli.types import SeedRange, Setting
+from jaxor.cli.watching import watching
+
+if TYPE_CHECKING:
+    from jaxor.engine.geometry import Measuring
+    from jaxor.store.run import Run
+
+
+@click.command()
+@click.argument("what", metavar="DIR|EXPERIMENT", required=False)
+@click.option("--study", metavar="NAME|FILE", help="In place of them: all settings of a study, see docs/geometry.md.")
+@click.option(
+    "--seeds", type=SeedRange(),
+    help="So many seeds from 0, or those from A up to B - 1.  [default: all runs of DIR, 64 of EXPERIMENT]",
+)  # fmt: skip
+@click.option(
+    "--reference", type=click.Choice(["final", "exact", "extra"]), default="final", show_default=True,
+    help="What distances are taken to: where a run itself ends, the exact minimum where it is known, or where the run "
+    "is --extra steps later.",
+)  # fmt: skip
+@click.option("--extra", type=int, default=0, metavar="K", help="Steps beyond the end.")
+@click.option(
+    "--set", "settings", type=Setting(), multiple=True,
+    help="Change a key of EXPERIMENT, such as optimizer.learning_rate=0.2; none leaves it out. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Where the runs of EXPERIMENT, or all of a study, go.  [default: outputs/<experiment>-<first 8 of identity>, "
+    "outputs/geometry-<study>]",
+)  # fmt: skip
+@click.option(
+    "--experiment", "file", type=click.Path(path_type=Path), metavar="FILE.py",
+    help="The experiment of the runs in DIR if it has parts made in Python.",
+)  # fmt: skip
+@click.option("--devices", type=click.IntRange(min=1), metavar="D", help="Worker processes.  [default: one per core]")
+@click.option("--plots", is_flag=True, help="Draw RSI, EB, gamma and the contraction over the steps.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
+def geometry(
+    what: str | None, study: str | None, seeds: range | None, reference: str, extra: int,
+    settings: Sequence[tuple[str, Any]], out: Path | None, file: Path | None, devices: int | None, plots: bool,
+    quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure how gradients point to where training ends.
+
+    RSI, error bound and cosine along the paths of the runs in DIR, which are replayed, or of EXPERIMENT, whose runs are
+    trained first; beside a random walk and other controls. What was measured before is not measured again.
+    """
+    from jaxor.engine.geometry import Measuring
+
+    if (what is None) == (study is None):
+        raise click.UsageError("give a run directory, an experiment or --study NAME, one of them")
+    if study is not None:
+        for name, given in (
+            ("seeds", seeds),
+            ("set", settings),
+            ("extra", extra),
+            ("experiment", file),
+            ("plots", plots),
+        ):
+            if given:
+                raise click.UsageError(f"--{name} does not go with --study; the study's file says what is measured")
+        _study(study, out, devices, quiet or as_json, as_json)
+        return
+    measuring = Measuring(reference, extra)
+    run = _runs(str(what), seeds, settings, out, file, devices, quiet or as_json)
+    _one(run, seeds, measuring, devices, plots, quiet or as_json, as_json)
+
+
+def _runs(
+    what: str, seeds: range | None, settings: Sequence[tuple[str, Any]], out: Path | None, file: Path | None,
+    devices: int | None, quiet: bool,
+) -> Run:  # fmt: skip
+    """The runs of a directory, or of an experiment that is trained as far as it has not been."""
+    from jaxor.analysis.measure import opened
+    from jaxor.simulation import execute, prepare, progress_bar
+    from jaxor.work import Where
+
+    if Path(what).is_dir():
+        if settings or out:
+            raise click.UsageError("--set and --out go with an experiment; what is in a directory is fixed")
+        return opened(what, None if file is None else named(str(file)))
+    if file is not None:
+        raise click.UsageError(f"--experiment goes with a run directory, which {what} is not")
+    job = prepare(named(what).replace(**dict(settings)), seeds or 64, traces="none")
+    out = out or job.default_out
+    bar = contextlib.nullcontext() if quiet else progress_bar(job.total)
+    with bar as watch:
+        return execute(job, out=out, where=Where(devices), resume=out.exists(), watch=watch).run
+
+
+def _one(
+    run: Run, seeds: range | None, measuring: Measuring, devices: int | None, plots: bool, quiet: bool, as_json: bool
+) -> None:
+    """Report on the paths of some runs."""
+    import numpy as np
+
+    from jaxor.analysis.measure import measure, wanted
+    from jaxor.analysis.path_results import judge_paths, look_at
+    from jaxor.report.geometry import paths_text
+    from jaxor.report.geometry_plots import save_geometry_plots
+    from jaxor.simulation import progress_bar
+    from jaxor.store.derived import derived, keep
+
+    try:
+        ids = wanted(run, None if seeds is None else np.arange(seeds.start, seeds.stop))
+    except KeyError as error:
+        raise click.UsageError(str(error.args[0])) from error
+    with contextlib.nullcontext() if quiet else progress_bar(len(ids)) as watch:
+        measured = measure(run, ids, measuring, devices=devices, watch=watch)
+    found = judge_paths(run.experiment, measured, measuring)
+    table = found.to_dict()
+    assert run.path is not None  # noqa: S101 (on the command line runs are on disk)
+    folder = derived(run.path, "geometry", str(measuring))
+    keep(folder / "paths.json", f"{json.dumps(table, allow_nan=False)}\n".encode())
+    drawn = (
+        save_geometry_plots(look_at(run.experiment, measured), run.experiment.name, measuring, folder) if plots else []
+    )
+    if as_json:
+        click.echo(json.dumps({"path": str(run.path)} | table, allow_nan=False))
+        return
+    names = "".join(f", {file.name}" for file in drawn)
+    click.echo(f"{paths_text(found)}\n\nKept in {folder}: measurements, paths.json{names}.")
+
+
+def _study(name: str, out: Path | None, devices: int | None, quiet: bool, as_json: bool) -> None:
+    """Report on all settings of a study."""
+    from jaxor.analysis.path_results import run_study
+    from jaxor.analysis.path_study import load_study
+    from jaxor.analysis.path_work import Paths
+    from jaxor.report.geometry import study_text
+    from jaxor.store.derived import keep
+
+    study = load_study(name)
+    folder = out or Path("outputs") / f"geometry-{study.name}"
+    with watching(quiet) as watch:
+        found = run_study(study, Paths(folder, devices), watch)
+    text = json.dumps(found.to_dict(), allow_nan=False)
+    keep(folder / "study.json", f"{text}\n".encode())
+    click.echo(text if as_json else f"{study_text(found)}\n\nKept in {folder}.")
