@@ -211,7 +211,7 @@ def across_cosine(g: ArrayLike, d: ArrayLike, other_g: ArrayLike, other_d: Array
 def _across(g: ArrayLike, d: ArrayLike) -> tuple[Floats, Floats]:
     """The part of g across d and its length, NaN if it is no longer than the rounding of g."""
     g, d = np.asarray(g), np.asarray(d)
-    rounding = np.finfo(np.result_type(g, d, np.float32)).eps
+    rounding = 4 * np.finfo(np.result_type(g, d, np.float32)).eps
     g, d = _float(g), _float(d)
     part = g - rsi((g * d).sum(axis=-1), (d * d).sum(axis=-1))[..., None] * d
     length = np.linalg.norm(part, axis=-1)

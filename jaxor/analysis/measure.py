@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxor.analysis.exact import has_exact_minimum, nearest_minimum
+from jaxor.analysis.exact import exact_reference
 from jaxor.engine.geometry import STEPS, Geometry, Measuring
 from jaxor.engine.seeds import Ranges, check_seeds, compress, difference, expand, number, pieces
 from jaxor.engine.simulate import plan
@@ -239,8 +239,7 @@ def _minima(run: Run, measuring: Measuring, minima: Minima | None) -> Minima | N
         return None
     if run.manifest.parameters == "none":
         raise StoreError("exact minima are those nearest to final parameters; simulate with --parameters final")
-    if minima is None and has_exact_minimum(run.experiment.to_dict()):
-        return nearest_minimum
+    minima = minima or exact_reference(run.experiment.to_dict())
     if minima is None:
         raise ValueError(f"no exact minimum is known for {run.experiment.name}; take reference final or extra")
     return minima

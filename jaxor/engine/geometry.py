@@ -174,7 +174,7 @@ class Geometry:
     def take(self, runs: NDArray[np.intp]) -> Geometry:
         """Some of the runs (k,), by their places."""
         ends = np.cumsum(self.steps, dtype=np.int64)
-        rows = [np.arange(ends[run] - self.steps[run], ends[run]) for run in runs.tolist()]
+        rows = [np.arange(int(ends[run] - self.steps[run]), int(ends[run])) for run in runs]
         steps = np.concatenate(rows) if rows else np.zeros(0, np.int64)
         return replace(self, **{name: array[steps if name in STEPS else runs] for name, array in self.arrays()})
 

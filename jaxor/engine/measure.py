@@ -30,6 +30,10 @@ SAME_PATH = 1e-3
 """A run that is continued may end up, where it had ended, so far from itself, as a part of the way that it went."""
 
 
+ROUNDING = 4
+"""Parts across the path that are not longer than so many roundings of the gradient have no direction."""
+
+
 class Ends(NamedTuple):
     """How runs ended: steps and status (n,), final parameters (n, P)."""
 
@@ -272,7 +276,8 @@ class Measurer:
         away = params - reference
         gradients = jax.vmap(lambda *look: self._differentiate(key, *look)[1])(params, models, steps, batches)
         across = gradients - away * (jnp.sum(gradients * away, 1) / jnp.sum(away * away, 1))[:, None]
-        size = jnp.sqrt(jnp.sum(across * across, 1))
+        size, whole = (jnp.sqrt(jnp.sum(part * part, 1)) for part in (across, gradients))
+        size = jnp.where(size > ROUNDING * jnp.finfo(params.dtype).eps * whole, size, jnp.nan)
         there = steps[1:] >= 0
         full_loss, full = self._full(params[0], first)
         labels = self._with_dealt_targets(key, params[0], first, steps[0], None if batches is None else batches[0])

@@ -12,7 +12,17 @@ from typing import Any
 import optax
 import tomli_w
 
-from jaxor.experiments import adaptive, images, separated, small, surface  # noqa: F401 (their parts are known by name)
+from jaxor.experiments import (  # noqa: F401 (their parts are known by name)
+    adaptive,
+    convolutional,
+    images,
+    language,
+    separated,
+    shapes,
+    small,
+    surface,
+    transformer,
+)
 from jaxor.experiments.initialize import INITIALIZERS
 from jaxor.experiments.intervention import INTERVENTIONS, Intervention
 from jaxor.experiments.law import Law, check_fit

@@ -265,7 +265,8 @@ def test_cosines_across() -> None:
     got = across_cosine(across + 5 * d, d, 3 * other - 2 * other_d, other_d)
     assert_allclose(got, (across * other).sum(1), 1e-9)
     assert_allclose(across_cosine(across + d, d, -across, d), -1)
-    assert np.isnan(across_cosine(2 * d, d, across, other_d)).all()
+    for kind in (np.float32, np.float64):  # what is left is rounding
+        assert np.isnan(across_cosine((0.3 * d).astype(kind), d.astype(kind), across, other_d)).all()
     assert np.isnan(across_cosine(across, 0 * d, across, other_d)).all()
 
 

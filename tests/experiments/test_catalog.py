@@ -144,6 +144,7 @@ for _loss in ("bce", "mse"):
 SIZES = {"abs1_normal": 3, "relu1_normal": 6, "relu1_prelu": 7, "abs2_single_mse": 7, "relu2_two_mse": 12}
 SIZES |= {"abs2_single_bce_confidence": 8, "relu2_one_mse_norm": 7, "relu2_eight_mse_norm": 42, "digits_mlp": 3466}
 SIZES |= {"quadratic_bowl": 4, "rosenbrock_valley": 2, "saddle_point": 2}
+SIZES |= {"digits_conv": 1898, "shapes_skip": 1536, "shapes_plain": 1232, "characters_transformer": 16067}
 
 
 def holds(got: Any, wanted: Any) -> None:
@@ -159,7 +160,7 @@ def holds(got: Any, wanted: Any) -> None:
 def test_everything_of_the_original_is_there() -> None:
     assert {name for name, entry in catalog().items() if "tr_xor" in entry.provenance} == set(TABLE)
     assert jaxor.list_experiments() == sorted(catalog())
-    assert {*TABLE, "digits_mlp"} <= set(jaxor.list_experiments())
+    assert {*TABLE, *SIZES, "mnist_mlp"} <= set(jaxor.list_experiments())
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -294,7 +294,10 @@ def test_plain() -> None:
 
 
 def test_names_and_options_are_listed() -> None:
-    assert MODELS.names() == ["abs1", "mlp", "quadratic", "relu1", "relu_net", "rosenbrock", "saddle", "two_layer"]
+    assert MODELS.names() == [
+        "abs1", "conv_net", "encoder_decoder", "mlp", "quadratic", "relu1", "relu_net", "rosenbrock", "saddle",
+        "transformer", "two_layer",
+    ]  # fmt: skip
     assert MODELS.options("mlp") == ["widths"]
     assert MODELS.options("abs1") == ["pivot_scale", "pivot_probability"]
     assert MODELS.describe("abs1") == "One neuron, |W x + b|; 3 parameters."
