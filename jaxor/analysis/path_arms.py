@@ -79,7 +79,7 @@ def batch_claims(arms: Sequence[Medians], thresholds: Thresholds) -> list[Verdic
         _growing(
             "P2'", "rate", "a larger batch has the larger locally optimal rate beside the one in use",
             f"not known to be claimed; {UNREAD}", thresholds, arms, rows, lambda arm: arm.rate,
-            f"1 on the null whatever the batch; {exact}",
+            f"with plain SGD 1 on the null whatever the batch; {exact}",
         ),
     ]  # fmt: skip
 

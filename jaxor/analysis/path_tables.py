@@ -22,7 +22,7 @@ class Tenths:
     columns : mapping of str to (10,) float64
         ``rsi``, ``eb``, ``gamma``, ``null_gamma``, ``flat_null`` (1 / sqrt(T - t), of steps that are all as long),
         ``ratio`` (gamma over the null's), ``local_rate``, ``relative_rate`` (in units of the rate in use),
-        ``contraction``, ``null_rsi`` and ``null_eb``.
+        ``contraction``, ``null_rsi``, ``null_eb`` and ``null_relative_rate``.
     positive : mapping of str to float
         ``all`` and ``early`` (first 95 %): of all runs together; ``worst``: the lowest of a run, first 95 %;
         ``null``, ``other``, ``random`` and ``labels``: first 95 %.
@@ -59,6 +59,7 @@ def tenths(seen: Views) -> Tenths:
         "contraction": view.pooled("contraction"),
         "null_rsi": seen.null.pooled("rsi"),
         "null_eb": seen.null.pooled("eb"),
+        "null_relative_rate": seen.null_update.pooled("local_rate"),
     }
     positive = {
         "all": _positive(view),

@@ -33,7 +33,7 @@ class View:
     positive : (n, k) float64
         1 where gamma is above 0, else 0; the probability of it on a walk known in closed form.
     ratio : (n, k) float64
-        gamma beside that of the walk.
+        gamma over what is expected of the walk.
     """
 
     steps: NDArray[np.integer[Any]]
@@ -167,30 +167,31 @@ def views(geometry: Geometry, null: Walk, parameters: int | None = None) -> View
     left = geometry.steps[:, None] - step
     factor = contraction(geometry)
 
-    def walk(variant: Any) -> View:
+    def walk(variant: Any) -> tuple[View, Floats]:
         found = along(null, variant)
+        # One simulated walk alone is mostly noise: what is expected is the mean over all.
         expected = found.gamma if parameters is not None else _means(found.gamma, left)
         seen = _view(geometry.steps, step, found, contraction(null), expected)
-        if parameters is None:  # one walk alone is mostly noise
-            return replace(seen, gamma=expected)
-        return replace(seen, positive=np.where(np.isnan(found.gamma), np.nan, chance(null, parameters)))
+        if parameters is not None:
+            seen = replace(seen, positive=np.where(np.isnan(found.gamma), np.nan, chance(null, parameters)))
+        return seen, expected
 
-    walks = walk("gradient"), walk("update")
+    (walked, expected), (walked_update, expected_update) = walk("gradient"), walk("update")
     gradient2 = geometry.padded("gradient2")
 
     def control(name: str) -> View:
         found = forms(geometry.padded(f"{name}_dot"), geometry.padded(f"{name}_distance2"), gradient2)
-        return _view(geometry.steps, step, found, np.full_like(factor, np.nan), walks[0].gamma)
+        return _view(geometry.steps, step, found, np.full_like(factor, np.nan), expected)
 
     looks = np.where(geometry.look_step >= 0, geometry.look_step, 0)
     labels = forms(geometry.labels_dot, geometry.at_looks("distance2"), geometry.labels_gradient2)
-    beside = np.take_along_axis(walks[0].gamma, looks, axis=1) if len(step) else np.full(looks.shape, np.nan)
+    beside = np.take_along_axis(expected, looks, axis=1) if len(step) else np.full(looks.shape, np.nan)
     return Views(
         geometry.seeds,
-        gradient=_view(geometry.steps, step, along(geometry), factor, walks[0].gamma),
-        update=_view(geometry.steps, step, along(geometry, "update"), factor, walks[1].gamma),
-        null=walks[0],
-        null_update=walks[1],
+        gradient=_view(geometry.steps, step, along(geometry), factor, expected),
+        update=_view(geometry.steps, step, along(geometry, "update"), factor, expected_update),
+        null=walked,
+        null_update=walked_update,
         other=control("other"),
         random=control("random"),
         labels=_view(geometry.steps, looks, labels, np.full(looks.shape, np.nan), beside),

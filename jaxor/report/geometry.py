@@ -88,7 +88,7 @@ def reference_text(measuring: Measuring) -> str:
 _TENTHS = {
     "rsi": "RSI", "eb": "EB", "gamma": "gamma", "null_gamma": "null", "flat_null": "1/sqrt(T-t)",
     "ratio": "gamma/null", "local_rate": "local rate", "relative_rate": "rate/used", "contraction": "factor",
-    "null_rsi": "null RSI", "null_eb": "null EB",
+    "null_rsi": "null RSI", "null_eb": "null EB", "null_relative_rate": "null rate/used",
 }  # fmt: skip
 
 
@@ -98,8 +98,9 @@ def _tenths(tenths: Tenths) -> str:
         rows.append((str(place + 1), *(_number(float(tenths.columns[name][place])) for name in _TENTHS)))
     ranges = ", ".join(f"{SHOWN[name]} {_number(x)}" for name, x in tenths.ranges.items())
     words = (
-        "Medians over seeds and steps. Local rate: <g, d> / ||g||^2; rate/used: of the steps taken, 1 is the null; "
-        f"factor: ||d||^2 after a step over before. Largest over smallest of tenths 2 to 8: {ranges}."
+        "Medians over seeds and steps. Local rate: <g, d> / ||g||^2; rate/used: of the steps taken, in units of the "
+        "rate in use; factor: ||d||^2 after a step over before. Largest over smallest of tenths 2 to 8: "
+        f"{ranges}."
     )
     return f"{columns(rows, '>' * len(rows[0]))}\n\n{wrapped(words)}"
 

@@ -85,8 +85,10 @@ def test_simulated_walks_are_averaged_by_steps_to_go() -> None:
     last = [gamma[::-1] for gamma in gammas(RAGGED)]
     means = [np.mean([gamma[k] for gamma in last if len(gamma) > k]) for k in range(60)]
     for run, gamma in enumerate(last):
-        assert_allclose(seen.null.gamma[run, : len(gamma)][::-1], means[: len(gamma)])
-        assert np.isnan(seen.null.gamma[run, len(gamma) :]).all()
+        assert_allclose(seen.null.gamma[run, : len(gamma)][::-1], gamma)
+        assert_allclose(seen.null.ratio[run, : len(gamma)][::-1], gamma / means[: len(gamma)])
+        assert_allclose(seen.gradient.ratio[run], seen.null.ratio[run])  # the walks are the runs themselves
+        assert np.isnan(seen.null.ratio[run, len(gamma) :]).all()
     assert not seen.closed
     assert set(np.unique(seen.null.positive[~np.isnan(seen.null.positive)])) == {0, 1}
 

@@ -83,7 +83,7 @@ def test_report_says_what_was_not_bitwise_and_why_open() -> None:
 
 def test_short_runs_have_dashes() -> None:
     text = paths_text(judge_paths(get_experiment("digits_mlp"), random_walks(3, 4), Measuring()))
-    assert row(sections(text)["Tenths of each run's own steps"], "    2") == ["-"] * 11
+    assert row(sections(text)["Tenths of each run's own steps"], "    2") == ["-"] * 12
 
 
 def test_verdict_table(study: StudyResult) -> None:
