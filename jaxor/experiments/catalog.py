@@ -213,8 +213,42 @@ def _digits() -> Iterator[Entry]:
     )  # fmt: skip
 
 
+def _wide() -> Iterator[Entry]:
+    """Small nets of the usual kinds, beside `digits_mlp`."""
+
+    def entry(name: str, task: Any, model: Any, rate: float, epochs: int, what: str, note: str = "") -> Entry:
+        return Entry(
+            Experiment(
+                name, task=task, model=model, loss="cross_entropy", optimizer=_sgd(rate),
+                batch={"mode": "shuffle", "size": 64}, max_epochs=epochs,
+            ),
+            f"jaxor: {what}",
+            f"{note}No stop rule but the cap: {epochs} epochs.",
+        )  # fmt: skip
+
+    yield entry(
+        "mnist_mlp", {"name": "images", "source": "mnist"}, {"name": "mlp", "widths": [784, 32, 32, 10]}, 1.0, 60,
+        "a small net on the first 1,000 images of MNIST, 26,506 parameters, 15 steps an epoch",
+        "The images have to be there, see the task images. ",
+    )  # fmt: skip
+    yield entry(
+        "digits_conv", "digits", "conv_net", 0.2, 30,
+        "a small convolutional net on scikit-learn's digits, 1,898 parameters, 28 steps an epoch",
+    )  # fmt: skip
+    for kind, skip, size in (("skip", True, "1,536"), ("plain", False, "1,232")):
+        yield entry(
+            f"shapes_{kind}", "shapes", {"name": "encoder_decoder", "skip": skip}, 0.3, 40,
+            f"segmentation, an encoder-decoder {'with' if skip else 'without'} skip connections on pictures of 16 x 16 "
+            f"pixels, {size} parameters, 8 steps an epoch",
+        )  # fmt: skip
+    yield entry(
+        "characters_transformer", "characters", "transformer", 0.5, 16,
+        "language by the character, a transformer of one layer on windows of 32, 16,067 parameters, 16 steps an epoch",
+    )  # fmt: skip
+
+
 def _entries() -> Iterator[Entry]:
-    for part in (_abs1, _relu1, _two_layer, _digits):
+    for part in (_abs1, _relu1, _two_layer, _digits, _wide):
         yield from part()
 
 

@@ -16,10 +16,10 @@ from jaxor.experiments import (  # noqa: F401 (their parts are known by name)
     adaptive,
     convolutional,
     images,
+    language,
     separated,
     shapes,
     small,
-    text,
     transformer,
 )
 from jaxor.experiments.initialize import INITIALIZERS

@@ -55,7 +55,7 @@ def bce_with_logits() -> Loss:
 
 @LOSSES.register("cross_entropy")
 def cross_entropy() -> Loss:
-    """Softmax cross-entropy with one-hot targets, mean over the points."""
+    """Softmax cross-entropy with one-hot targets, mean over the points, and over their pixels or so."""
     return lambda outputs, targets: jnp.mean(optax.softmax_cross_entropy(outputs, _like(outputs, targets)))
 
 

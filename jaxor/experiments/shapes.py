@@ -25,9 +25,9 @@ def shapes(*, points: int = 512, side: int = 16, data_seed: int = 0) -> Task:
     """Pictures of side x side pixels with one to three discs, squares or triangles; one-hot classes of every pixel.
 
     Classes are background, disc, square and triangle; inputs (points, side^2), targets (points, side, side, 4). The
-    background is 0, a shape's brightness uniform between .5 and 1, each pixel's noise N(0, .1^2). Shapes have the area of
-    a disc whose radius is uniform between side / 6 and side / 3, and lie anywhere with their middle in the picture,
-    upright, later ones on top.
+    background is 0, a shape's brightness uniform between .5 and 1, each pixel's noise N(0, .1^2). A shape has the area
+    of a disc whose radius is uniform between side / 6 and side / 3. It stands upright, its middle anywhere in the
+    picture, and later ones lie on top.
     """
     require(points > 0, "points", "positive", points)
     require(side >= 8, "side", "8 or more", side)

@@ -21,9 +21,9 @@ class Task:
 
     Attributes
     ----------
-    inputs : (n, d) float32 or float64
+    inputs : (n, d) float32 or float64, or int32 where the model takes whole numbers
     targets : (n, ...) float32 or float64
-        The engine computes with both in the precision of the simulation.
+        The engine computes with floats in the precision of the simulation.
     accuracy : function of outputs and targets
         Share of points that count as right, a scalar.
     sample : function of a key and a number of points, optional
@@ -66,6 +66,8 @@ def sign_accuracy(outputs: Array, targets: ArrayLike) -> Array:
 
 def argmax_accuracy(outputs: Array, targets: ArrayLike) -> Array:
     """Share of points whose largest output is that of the one-hot target; ties go to the first.
+
+    Classes are on the last axis; pixels or characters on axes between count as points.
 
     Examples
     --------

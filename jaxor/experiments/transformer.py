@@ -53,10 +53,11 @@ def linear(params: Params, name: str, values: Array) -> Array:
 
 @MODELS.register("transformer")
 def transformer(*, vocabulary: int = 35, window: int = 32, width: int = 32, heads: int = 4, layers: int = 1) -> Model:
-    """Characters as whole numbers (n, window) to scores (n, window, vocabulary) of the next; N(0, 1 / fan_in), biases 0.
+    """Characters, as whole numbers, to scores of the next at each position; weights N(0, 1 / inputs), biases 0.
 
-    A causal decoder with normalisation before each part (Xiong et al., 2020), learned positions, ReLU layers of 4 width
-    units and no dropout. Embeddings and positions are N(0, 1 / width) too.
+    A causal decoder: layers of self-attention and of 4 width ReLU units, each after a layer normalisation (Xiong et
+    al., 2020), learned positions, no dropout. Embeddings and positions are N(0, 1 / width). Inputs are (n, window),
+    outputs (n, window, vocabulary).
     """
     for name, value in (("vocabulary", vocabulary), ("window", window), ("heads", heads), ("layers", layers)):
         require(value > 0, name, "positive", value)

@@ -51,6 +51,9 @@ MODELS = st.one_of(
     table("relu1", units=COUNTS, **ACTIVATION, **PIVOT),
     table("two_layer", hidden=COUNTS, confidence=st.booleans(), eater=st.booleans(), **ACTIVATION),
     table("relu_net", {"inputs": COUNTS, "hidden": COUNTS}, bias=st.booleans(), train_output=st.booleans()),
+    table("conv_net", side=st.sampled_from([4, 8]), channels=st.integers(1, 9), classes=COUNTS),
+    table("encoder_decoder", side=st.sampled_from([4, 8]), channels=st.integers(1, 9), skip=st.booleans()),
+    table("transformer", vocabulary=COUNTS, window=COUNTS, width=st.sampled_from([4, 8]), layers=st.integers(1, 2)),
     table("mlp", {"widths": st.lists(COUNTS, min_size=2, max_size=4)}),
 )
 DRAWN = st.one_of(

@@ -82,6 +82,17 @@ def test_loss_and_gradient(name: str, size: float) -> None:
     assert_allclose(slope, gradient, 2e-6, 2e-7)
 
 
+def test_cross_entropy_of_pixels_is_the_mean_over_them() -> None:
+    """With more axes between points and classes as with all pixels in a row."""
+    generator = np.random.default_rng(1)
+    outputs, targets = generator.normal(size=(5, 4, 3, 6)), np.eye(6)[generator.integers(6, size=(5, 4, 3))]
+    loss, gradient = cross_entropy(outputs.reshape(-1, 6), targets.reshape(-1, 6))
+    with jax.enable_x64(True):
+        got, slope = jax.value_and_grad(built("cross_entropy"))(jnp.asarray(outputs), targets)
+    assert_allclose(got, loss, 1e-12)
+    assert_allclose(slope, gradient.reshape(outputs.shape), 1e-12, 1e-16)
+
+
 def test_mse_of_numbers_is_the_mean_over_points() -> None:
     outputs, targets = np.array([0.5, 0.5, 1.0, 0.0]), np.array([0.0, 1.0, 1.0, 0.0])
     assert float(built("mse")(jnp.asarray(outputs), targets)) == 0.125

@@ -294,7 +294,9 @@ def test_plain() -> None:
 
 
 def test_names_and_options_are_listed() -> None:
-    assert MODELS.names() == ["abs1", "mlp", "relu1", "relu_net", "two_layer"]
+    assert MODELS.names() == [
+        "abs1", "conv_net", "encoder_decoder", "mlp", "relu1", "relu_net", "transformer", "two_layer",
+    ]  # fmt: skip
     assert MODELS.options("mlp") == ["widths"]
     assert MODELS.options("abs1") == ["pivot_scale", "pivot_probability"]
     assert MODELS.describe("abs1") == "One neuron, |W x + b|; 3 parameters."
