@@ -15,6 +15,7 @@ from bench.options import parser
 from bench.report import machine, write
 from jaxor import Status, get_experiment, list_experiments, simulate
 from jaxor.estimates import wilson
+from jaxor.experiments.catalog import get_entry
 from jaxor.report.tables import columns
 
 SEEDS = 10_000
@@ -95,7 +96,11 @@ def main() -> None:
     """Measure, print, write."""
     options = parser("bench.catalogue", __doc__).parse_args()
     seeds = SEEDS // 10 if options.quick else SEEDS
-    names = [name for name in list_experiments() if get_experiment(name).max_epochs and name != "digits_mlp"]
+    names = [
+        name
+        for name in list_experiments()
+        if get_experiment(name).max_epochs and "tr_xor" in get_entry(name).provenance
+    ]
     rows = [_row(name, seeds) for name in names]
     heads = ("", "reported", "", "jaxor", "95 %", "99 % for as many", "", "median, reported", "jaxor", "stalled", "cap")
     print(f"\nSuccess, and median epochs of successes; {seeds:,} runs each\n")

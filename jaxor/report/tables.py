@@ -265,7 +265,7 @@ def experiments_table(experiments: Iterable[Experiment]) -> str:
         )
         for table in (experiment.to_dict() for experiment in experiments)
     ]
-    return columns([("name", "model", "init", "optimizer", "max epochs"), *rows], "<<<<>")
+    return columns([("name", "model", "init", "optimizer", "epochs"), *rows], "<<<<>")
 
 
 def _model(table: dict[str, Any]) -> str:

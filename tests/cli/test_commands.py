@@ -17,7 +17,7 @@ from tests.cli.conftest import Call, Process
 
 def test_experiments_lists_the_catalogue(call: Call):
     lines = call("experiments").stdout.splitlines()
-    assert lines[0].split() == ["name", "model", "init", "optimizer", "max", "epochs"]
+    assert lines[0].split() == ["name", "model", "init", "optimizer", "epochs"]
     assert [line.split()[0] for line in lines[1:]] == jaxor.list_experiments()
     row = next(line for line in lines if line.startswith("relu1_leaky_-1e-2 "))
     assert row.split() == ["relu1_leaky_-1e-2", "relu1", "leaky_relu", "kaiming", "adam", "0.01", "5,000"]

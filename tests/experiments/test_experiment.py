@@ -303,7 +303,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"task": 4}, "task must be a name, a table with a name, or a Python object made for it, got 4"),
     ({"task": {"name": "xor", "size": 3}}, "task.size is not an option of the task 'xor'; it takes none"),
     ({"model": {"name": "relu2"}}, "model names the unknown model 'relu2'; did you mean relu1"),
-    ({"model": {"units": 2}}, "model needs a name, got None; known: abs1, mlp"),
+    ({"model": {"units": 2}}, "model needs a name, got None; known: abs1, conv_net"),
     ({"model": {"name": ["abs1"]}}, r"model needs a name, got \['abs1'\]"),
     ({"model": {"name": "relu1", "unit": 2}}, "model.unit is not an option of the model 'relu1'; did you mean units"),
     ({"model": {"name": "relu1", "units": 2.0}}, "model.units must be a whole number, got 2.0"),

@@ -99,7 +99,6 @@ def test_a_step_of_the_engine() -> None:
     scores = np.array([reference(params, window, 1, 1) for window in dynamics.law.task.inputs[batch]])
     logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
     assert float(lane.loss) == pytest.approx(-np.mean(np.sum(dynamics.law.task.targets[batch] * logs, -1)), rel=1e-5)
-    assert (lane.params != flat).mean() > 0.9
 
 
 @pytest.mark.parametrize("option", ["vocabulary", "window", "heads", "layers", "width"])
