@@ -43,6 +43,8 @@ class Thresholds:
         P7: share of seeds whose highest rate is not in the first tenth.
     rise : float
         P7: that highest rate over the one of the first tenth; the highest of equal ones is anywhere.
+    ported : float
+        P8: final loss with rates read off other runs over that with usual ones.
     seeds : int
         With fewer nothing is decided.
     """
@@ -56,6 +58,7 @@ class Thresholds:
     decay: float = -0.8
     warm_up: float = 0.5
     rise: float = 1.1
+    ported: float = 1.0
     seeds: int = 32
 
     @classmethod

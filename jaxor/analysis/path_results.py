@@ -13,6 +13,7 @@ from jaxor.analysis.path_claims import Thresholds, Verdict, claims, positivity
 from jaxor.analysis.path_study import Arm, PathStudy
 from jaxor.analysis.path_tables import Tenths, tenths
 from jaxor.analysis.path_views import Views, views
+from jaxor.analysis.ported_rates import PortedRates, Train, ported_rates
 from jaxor.analysis.walks import closed_form, surrogate
 from jaxor.engine.geometry import Geometry, Measuring
 from jaxor.engine.parameters import flat_order
@@ -89,11 +90,14 @@ class StudyResult:
     arms : dict of str to PathResult
         By label.
     comparisons : tuple of Comparison
+    rates : dict of str to PortedRates
+        By label of the arm that rates were read off.
     """
 
     study: PathStudy
     arms: dict[str, PathResult]
     comparisons: tuple[Comparison, ...]
+    rates: dict[str, PortedRates]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -102,6 +106,7 @@ class StudyResult:
             "study": study.name, "title": study.title, "factor": study.factor, "seeds": study.seeds,
             "thresholds": asdict(study.thresholds), "notes": list(study.notes),
             "arms": {label: result.to_dict() for label, result in self.arms.items()},
+            "rates": {label: one.to_dict() for label, one in self.rates.items()},
             "comparisons": [{"labels": list(one.labels)} | one.verdict.to_dict() for one in self.comparisons],
         }  # fmt: skip
 
@@ -133,7 +138,9 @@ def judge_paths(
     return _judged(experiment, geometry, measuring, look_at(experiment, geometry), thresholds or Thresholds())
 
 
-def run_study(study: PathStudy, measure: Measure, watch: Callable[[str], None] | None = None) -> StudyResult:
+def run_study(
+    study: PathStudy, measure: Measure, train: Train, watch: Callable[[str], Any] | None = None
+) -> StudyResult:
     """Measure and judge one arm after the other.
 
     Parameters
@@ -141,16 +148,22 @@ def run_study(study: PathStudy, measure: Measure, watch: Callable[[str], None] |
     study : PathStudy
     measure : callable
         Of experiment, number of seeds and reference, the measurements.
+    train : callable
+        Of experiment and seeds, the runs, for rates that are tried on fresh seeds.
     watch : callable, optional
         Is told the label of each arm before it is measured.
     """
     results: dict[str, PathResult] = {}
+    tried: dict[str, PortedRates] = {}
     medians: dict[str, Medians] = {}
     positive: dict[str, tuple[Verdict, Verdict]] = {}
     for arm in study.arms:
         if watch is not None:
             watch(arm.label)
-        results[arm.label], medians[arm.label], positive[arm.label] = _of_arm(study, arm, measure)
+        geometry = measure(arm.experiment, study.seeds, arm.measuring)
+        results[arm.label], medians[arm.label], positive[arm.label] = _of_arm(study, arm, geometry)
+        if arm.label in study.rates:
+            tried[arm.label] = ported_rates(arm.experiment, geometry, train, study.thresholds)
     found = [
         Comparison(group, verdict)
         for group in study.batches
@@ -160,12 +173,12 @@ def run_study(study: PathStudy, measure: Measure, watch: Callable[[str], None] |
         Comparison(group, optimizer_claim({label: positive[label] for label in group}, study.thresholds))
         for group in study.optimizers
     ]
-    return StudyResult(study, results, tuple(found))
+    found += [Comparison((label,), one.verdict) for label, one in tried.items()]
+    return StudyResult(study, results, tuple(found), tried)
 
 
-def _of_arm(study: PathStudy, arm: Arm, measure: Measure) -> tuple[PathResult, Medians, tuple[Verdict, Verdict]]:
+def _of_arm(study: PathStudy, arm: Arm, geometry: Geometry) -> tuple[PathResult, Medians, tuple[Verdict, Verdict]]:
     """What is kept of an arm: its steps are too many to keep those of all."""
-    geometry = measure(arm.experiment, study.seeds, arm.measuring)
     seen = look_at(arm.experiment, geometry)
     found = _judged(arm.experiment, geometry, arm.measuring, seen, study.thresholds)
     both = positivity(seen, study.thresholds), positivity(seen, study.thresholds, update=True)

@@ -53,6 +53,8 @@ class PathStudy:
         Labels of arms by ascending batch size, for P2.
     optimizers : tuple of tuple of str
         Labels of arms with different optimizers, for P3.
+    rates : tuple of str
+        Labels of arms whose locally optimal rates are used on fresh seeds, for P8.
     notes : tuple of str
     """
 
@@ -64,6 +66,7 @@ class PathStudy:
     thresholds: Thresholds = field(default_factory=Thresholds)
     batches: tuple[tuple[str, ...], ...] = ()
     optimizers: tuple[tuple[str, ...], ...] = ()
+    rates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def arm(self, label: str) -> Arm:
@@ -150,14 +153,15 @@ def parse_study(name: str, text: str) -> PathStudy:
     study = PathStudy(
         name, _text(table, "title"), _text(table, "factor"), seeds, arms,
         Thresholds.from_dict(table.get("thresholds", {})), _groups(table, "batches", arms),
-        _groups(table, "optimizers", arms), tuple(_strings(table.get("notes", []), "notes")),
+        _groups(table, "optimizers", arms), _labels(table.get("rates", []), "rates", arms),
+        tuple(_strings(table.get("notes", []), "notes")),
     )  # fmt: skip
     for group in study.batches:
         _check_batches([study.arm(label) for label in group])
     return study
 
 
-_OPTIONAL = {"reference", "extra", "thresholds", "batches", "optimizers", "notes"}
+_OPTIONAL = {"reference", "extra", "thresholds", "batches", "optimizers", "rates", "notes"}
 
 
 def _home() -> Any:
@@ -206,16 +210,23 @@ def _arm(study: str, table: Mapping[str, Any], row: Any, where: str) -> Arm:
 
 def _groups(table: Mapping[str, Any], key: str, arms: Sequence[Arm]) -> tuple[tuple[str, ...], ...]:
     """Lists of labels of arms, of two at least."""
-    groups, labels = table.get(key, []), [arm.label for arm in arms]
+    groups = table.get(key, [])
     if not isinstance(groups, list):
         raise ValueError(f"{key} must be a list of lists of labels, got {groups!r:.60}")
     for place, group in enumerate(groups):
-        for label in _strings(group, f"{key}[{place}]"):
-            if label not in labels:
-                raise ValueError(f"{key}[{place}] names the unknown arm {label!r}; {nearest(label, labels)}")
+        _labels(group, f"{key}[{place}]", arms)
         if len(set(group)) < max(len(group), 2):
             raise ValueError(f"{key}[{place}] must name two arms or more, each once, got {group!r:.60}")
     return tuple(tuple(group) for group in groups)
+
+
+def _labels(group: Any, where: str, arms: Sequence[Arm]) -> tuple[str, ...]:
+    """Labels of arms that there are."""
+    known = [arm.label for arm in arms]
+    for label in _strings(group, where):
+        if label not in known:
+            raise ValueError(f"{where} names the unknown arm {label!r}; {nearest(label, known)}")
+    return tuple(group)
 
 
 def _check_batches(arms: Sequence[Arm]) -> None:

@@ -1,19 +1,20 @@
 """P8: learning rates read off the paths of some runs, and used on others.
 
-The locally optimal rate of a step is known once its path has ended. "No Wrong Turns" reads it off runs and finds that it
-resembles schedules in use (abstract); whether such a schedule is any good on a fresh run was a reviewer's question and
-is tried here. It is our extension and not the paper's claim.
+The locally optimal rate of a step is known once its path has ended. "No Wrong Turns" reads it off runs and finds that
+it resembles schedules in use (abstract). Whether such a schedule is any good on a fresh run was a reviewer's question.
+It is tried here; that it is, is our extension and not the paper's claim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxor.analysis.over_seeds import figure, median
+from jaxor.analysis.over_seeds import figure, finite, median
 from jaxor.analysis.path_claims import UNREAD, Thresholds, Verdict
 from jaxor.engine.geometry import Geometry
 from jaxor.engine.status import Status
@@ -48,6 +49,11 @@ class PortedRates:
     factors: NDArray[np.float64]
     losses: Mapping[str, NDArray[np.float64]]
     verdict: Verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        medians = {name: finite(float(np.median(losses))) for name, losses in self.losses.items()}
+        return {"factors": self.factors.tolist(), "median_final_loss": medians}
 
 
 def rate_factors(geometry: Geometry, rate: float) -> NDArray[np.float64]:

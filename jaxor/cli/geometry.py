@@ -147,7 +147,8 @@ def _study(name: str, out: Path | None, devices: int | None, quiet: bool, as_jso
     study = load_study(name)
     folder = out or Path("outputs") / f"geometry-{study.name}"
     with watching(quiet) as watch:
-        found = run_study(study, Paths(folder, devices), watch)
+        paths = Paths(folder, devices)
+        found = run_study(study, paths.measure, paths.train, watch)
     text = json.dumps(found.to_dict(), allow_nan=False)
     keep(folder / "study.json", f"{text}\n".encode())
     click.echo(text if as_json else f"{study_text(found)}\n\nKept in {folder}.")

@@ -213,7 +213,6 @@ def _digits() -> Iterator[Entry]:
     )  # fmt: skip
 
 
-<<<<<<< HEAD
 def _surfaces() -> Iterator[Entry]:
     def entry(name: str, model: Any, rate: float, cap: int, note: str, std: float = 0.5, **stop: float) -> Entry:
         experiment = Experiment(
@@ -239,8 +238,6 @@ def _surfaces() -> Iterator[Entry]:
     )  # fmt: skip
 
 
-=======
->>>>>>> 2f2b9b421e75a79c36cebe7f67a8db040ff2774b
 def _wide() -> Iterator[Entry]:
     """Small nets of the usual kinds, beside `digits_mlp`."""
 
@@ -276,11 +273,7 @@ def _wide() -> Iterator[Entry]:
 
 
 def _entries() -> Iterator[Entry]:
-<<<<<<< HEAD
     for part in (_abs1, _relu1, _two_layer, _digits, _wide, _surfaces):
-=======
-    for part in (_abs1, _relu1, _two_layer, _digits, _wide):
->>>>>>> 2f2b9b421e75a79c36cebe7f67a8db040ff2774b
         yield from part()
 
 

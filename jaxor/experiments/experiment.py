@@ -20,10 +20,7 @@ from jaxor.experiments import (  # noqa: F401 (their parts are known by name)
     separated,
     shapes,
     small,
-<<<<<<< HEAD
     surface,
-=======
->>>>>>> 2f2b9b421e75a79c36cebe7f67a8db040ff2774b
     transformer,
 )
 from jaxor.experiments.initialize import INITIALIZERS

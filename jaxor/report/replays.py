@@ -46,9 +46,7 @@ def replay_text(again: Run, same: bool) -> str:
     ]
     words = "Parameters are those after the step." if names else "Parameters are in the file that --out writes."
     if not same:
-        words += (
-            " Bits depend on the versions of JAX and jaxlib and on the machine; jaxor info shows what made it."
-        )
+        words += " Bits depend on the versions of JAX and jaxlib and on the machine; jaxor info shows what made it."
     table = f"{columns(rows, '>' * len(rows[0]))}\n\n" if steps else ""
     return f"{fields(head)}\n\n{table}{wrapped(words)}"
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tomli_w
 
+import jaxor
 from jaxor.analysis.path_results import judge_paths, run_study
 from jaxor.analysis.path_study import list_studies, load_study, parse_study
 from jaxor.engine.geometry import Geometry, Measuring
@@ -128,7 +129,7 @@ def measured(experiment: Experiment, seeds: int, measuring: Measuring) -> Geomet
 
 def test_study_runs_arm_by_arm() -> None:
     said: list[str] = []
-    found = run_study(parsed(), measured, said.append)
+    found = run_study(parsed(), measured, jaxor.simulate, said.append)
     assert said == list(found.arms) == ["B16", "B64", "full"]
     answers = {label: {one.claim: one.answer for one in arm.verdicts} for label, arm in found.arms.items()}
     assert [answers[label]["P1"] for label in answers] == ["supported"] * 3  # above .9 of the null

@@ -144,10 +144,7 @@ for _loss in ("bce", "mse"):
 
 SIZES = {"abs1_normal": 3, "relu1_normal": 6, "relu1_prelu": 7, "abs2_single_mse": 7, "relu2_two_mse": 12}
 SIZES |= {"abs2_single_bce_confidence": 8, "relu2_one_mse_norm": 7, "relu2_eight_mse_norm": 42, "digits_mlp": 3466}
-<<<<<<< HEAD
 SIZES |= {"quadratic_bowl": 4, "rosenbrock_valley": 2, "saddle_point": 2}
-=======
->>>>>>> 2f2b9b421e75a79c36cebe7f67a8db040ff2774b
 SIZES |= {"digits_conv": 1898, "shapes_skip": 1536, "shapes_plain": 1232, "characters_transformer": 16067}
 
 

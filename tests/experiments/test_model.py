@@ -295,12 +295,8 @@ def test_plain() -> None:
 
 def test_names_and_options_are_listed() -> None:
     assert MODELS.names() == [
-<<<<<<< HEAD
         "abs1", "conv_net", "encoder_decoder", "mlp", "quadratic", "relu1", "relu_net", "rosenbrock", "saddle",
         "transformer", "two_layer",
-=======
-        "abs1", "conv_net", "encoder_decoder", "mlp", "relu1", "relu_net", "transformer", "two_layer",
->>>>>>> 2f2b9b421e75a79c36cebe7f67a8db040ff2774b
     ]  # fmt: skip
     assert MODELS.options("mlp") == ["widths"]
     assert MODELS.options("abs1") == ["pivot_scale", "pivot_probability"]

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import jaxor
 from jaxor.analysis.path_results import StudyResult, judge_paths, run_study
 from jaxor.analysis.path_study import parse_study
 from jaxor.engine.geometry import Geometry, Measuring
@@ -33,7 +34,7 @@ def measured(experiment: Experiment, seeds: int, measuring: Measuring) -> Geomet
 
 @pytest.fixture(scope="module")
 def study() -> StudyResult:
-    return run_study(STUDY, measured)
+    return run_study(STUDY, measured, jaxor.simulate)
 
 
 def sections(text: str) -> dict[str, str]:
