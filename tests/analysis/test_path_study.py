@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 
 import jaxor
+from jaxor.analysis.over_seeds import share_figure
 from jaxor.analysis.path_results import judge_paths, run_study
 from jaxor.analysis.path_study import list_studies, load_study, parse_study
 from jaxor.engine.geometry import Geometry, Measuring
@@ -105,7 +107,9 @@ def test_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list_studies())
 def test_studies_that_come_with_jaxor(name: str) -> None:
     study = load_study(name)
-    assert study.seeds >= (73 if study.batches else 32)  # so many can be enough to decide
+    assert study.seeds >= study.thresholds.seeds
+    if study.batches:  # seeds that all agree are enough to decide
+        assert share_figure("x", np.ones(study.seeds), study.thresholds.growing, {}).answer == "supported"
     for arm in study.arms:
         Experiment.from_toml(arm.experiment.to_toml())
 
