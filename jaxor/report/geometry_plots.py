@@ -114,4 +114,4 @@ def _by_powers(axes: Axes) -> None:
     if everything.min() > 0:
         axes.set_yscale("log")
     else:
-        axes.set_yscale("symlog", linthresh=float(np.quantile(above, 0.1)))
+        axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(np.quantile(above, 0.1))))  # ticks are at powers
