@@ -252,7 +252,7 @@ def _wide() -> Iterator[Entry]:
         )  # fmt: skip
 
     yield entry(
-        "mnist_mlp", {"name": "images", "source": "mnist"}, {"name": "mlp", "widths": [784, 32, 32, 10]}, 1.0, 60,
+        "mnist_mlp", {"name": "images", "source": "mnist"}, {"name": "mlp", "widths": [784, 32, 32, 10]}, 0.5, 60,
         "a small net on the first 1,000 images of MNIST, 26,506 parameters, 15 steps an epoch",
         "The images have to be there, see the task images. ",
     )  # fmt: skip
@@ -267,7 +267,7 @@ def _wide() -> Iterator[Entry]:
             f"pixels, {size} parameters, 8 steps an epoch",
         )  # fmt: skip
     yield entry(
-        "characters_transformer", "characters", "transformer", 0.5, 16,
+        "characters_transformer", "characters", "transformer", 0.4, 16,
         "language by the character, a transformer of one layer on windows of 32, 16,067 parameters, 16 steps an epoch",
     )  # fmt: skip
 
