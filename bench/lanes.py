@@ -42,8 +42,9 @@ def count(name: str, runs: int) -> dict[str, Any]:
     The number of runs is rounded down to whole blocks, or to whole lane widths if it is less than a block.
     """
     from jaxor.engine.block import concatenate
+    from jaxor.engine.plan import plan
     from jaxor.engine.recording import Recording
-    from jaxor.engine.simulate import Worker, plan
+    from jaxor.engine.simulate import Worker
     from jaxor.experiments.catalog import get_experiment
 
     experiment = get_experiment(name)

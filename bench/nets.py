@@ -264,7 +264,7 @@ def measured(case: Case, turns: int) -> dict[str, Any]:
 
 
 def _racers(experiment: Experiment, inputs: str) -> list[Racer]:
-    from jaxor.engine.simulate import plan
+    from jaxor.engine.plan import plan
     from jaxor.work import SMALL_JOB
 
     counts = sorted({1, len(os.sched_getaffinity(0))})

@@ -172,7 +172,7 @@ def _widths(experiment: str, place: Place, scale: Scale) -> dict[str, Any]:
 
 
 def _default_width(experiment: str) -> int:
-    from jaxor.engine.simulate import plan
+    from jaxor.engine.plan import plan
     from jaxor.experiments.catalog import get_experiment
 
     return plan(get_experiment(experiment)).lane_width

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxor.engine.block import Floats
 from jaxor.engine.keys import IMPLEMENTATION
+from jaxor.engine.plan import Plan, plan
 from jaxor.engine.seeds import MAX_SEED, Ranges, check_extent, check_seeds, compress, number
-from jaxor.engine.simulate import Plan, plan
 from jaxor.experiments.catalog import get_experiment
 from jaxor.experiments.experiment import Experiment
 from jaxor.store.manifest import Manifest

@@ -22,7 +22,8 @@ def trainer(name: str, cores: int) -> Train:
 @functools.cache
 def _engine(name: str) -> tuple[Any, int]:
     """A process's worker for an experiment, and how many runs it takes at a time."""
-    from jaxor.engine.simulate import Worker, plan
+    from jaxor.engine.plan import plan
+    from jaxor.engine.simulate import Worker
     from jaxor.experiments.catalog import get_experiment
 
     experiment = get_experiment(name)

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxor.analysis.exact import exact_reference
 from jaxor.engine.geometry import STEPS, Geometry, Measuring
+from jaxor.engine.plan import plan
 from jaxor.engine.seeds import Ranges, check_seeds, compress, difference, expand, number, pieces
-from jaxor.engine.simulate import plan
 from jaxor.experiments.experiment import Experiment
 from jaxor.progress import Progress, progress_bar
 from jaxor.simulation import simulate

@@ -16,7 +16,8 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-from jaxor.engine.simulate import Worker, plan, precision
+from jaxor.engine.plan import plan
+from jaxor.engine.simulate import Worker, precision
 from jaxor.engine.status import Status
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.model import Params

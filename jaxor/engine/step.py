@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxor.engine.keys import BATCH, INIT, NOISE, stream
+from jaxor.engine.keys import BATCH, INIT, NOISE, run_key, stream
 from jaxor.engine.parameters import FlatOrder, flat_order
 from jaxor.engine.status import Status
 from jaxor.engine.threshold import at_least
@@ -129,6 +129,8 @@ class Dynamics:
         """Numbers of the points (steps_per_epoch, size) that the epoch beginning at `step` uses."""
         points, size = len(self.law.task.inputs), self.experiment.batch.size
         assert size is not None  # noqa: S101 (the driver asks only when there are batches)
+        if self.experiment.batch.order == "shared":
+            key_data = run_key(self.experiment.root_seed, jnp.zeros((), jnp.uint32))
         key = jax.random.fold_in(stream(key_data, BATCH), step // self.steps_per_epoch)
         shape = (self.steps_per_epoch, size)
         if self.experiment.batch.mode == "replacement":

@@ -43,14 +43,16 @@ class Batch:
     ``full``: all. ``shuffle``: batches of `size` from a fresh permutation each epoch, the short last one dropped.
     ``replacement``: `size` independent draws a step, `steps` an epoch, or else as many as with ``shuffle``.
     ``stream``: `size` fresh points a step from the population of a task that has one; an epoch is one step.
+    `order` ``shared`` gives every seed the batches of seed 0; otherwise each has its own.
     """
 
     mode: str = "full"
     size: int | None = None
     steps: int | None = None
+    order: str | None = None
 
     def __post_init__(self) -> None:
-        _check_fields(self, "batch", mode=str, size=int | None, steps=int | None)
+        _check_fields(self, "batch", mode=str, size=int | None, steps=int | None, order=str | None)
         modes = "full", "shuffle", "replacement", "stream"
         require(self.mode in modes, "batch.mode", f"one of {', '.join(modes)}", self.mode)
         if self.mode == "full":
@@ -61,6 +63,11 @@ class Batch:
             require(self.steps is None or self.steps > 0, "batch.steps", "a positive whole number", self.steps)
         else:
             require(self.steps is None, "batch.steps", "left out unless batch.mode is replacement", self.steps)
+
+        require(self.order in (None, "shared"), "batch.order", "shared or left out", self.order)
+        require(
+            self.order is None or self.indexed, "batch.order", f"left out when batch.mode is {self.mode}", self.order
+        )
 
     @property
     def indexed(self) -> bool:

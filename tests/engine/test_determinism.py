@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 import jaxor
 from jaxor import Experiment, Status, compute, get_experiment, simulation, work, workers
 from jaxor.engine.block import Block, Traces, concatenate
+from jaxor.engine.plan import plan
 from jaxor.engine.recording import Recording
-from jaxor.engine.simulate import Worker, plan
+from jaxor.engine.simulate import Worker
 from jaxor.work import Where
 from tests.conftest import Row
 from tests.store.samples import assert_equal_blocks
@@ -277,6 +278,7 @@ def large() -> Experiment:
 def test_large_runs_one_at_a_time() -> None:
     seeds, order = np.arange(20), np.random.default_rng(0).permutation(20)
     assert plan(large()).lane_width == 1
+    assert plan(jaxor.get_experiment("digits_conv")).lane_width == 1  # few weights, many numbers
     one = Worker(large(), 1)
     block = one.run(seeds, Recording("all"))
     assert len(np.unique(block.steps)) > 3

@@ -56,6 +56,19 @@ def small_task(hidden: int = 3, mode: str = "shuffle", **changes: Any) -> Experi
 # Which points
 
 
+def test_a_shared_order_is_that_of_seed_0() -> None:
+    own, shared = (
+        Dynamics(small_task(batch={"mode": "shuffle", "size": SIZE} | order, root_seed=7))
+        for order in ({}, {"order": "shared"})
+    )
+    keys = [run_key(7, np.uint32(seed)) for seed in (0, 5)]
+    for step in (0, PER_EPOCH):
+        first, other = (np.asarray(own.batches(key, jnp.int32(step))) for key in keys)
+        assert not np.array_equal(first, other)
+        for key in keys:
+            assert_array_equal(shared.batches(key, jnp.int32(step)), first)
+
+
 @cache
 def batches(mode: str, root_seed: int = 0, epochs: int = 6, seeds: int = 50) -> NDArray[np.int64]:
     """Numbers of points (seeds, epochs, steps, size), as the engine draws them."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import jaxor
 from jaxor.analysis.separated_nets import SeparatedNets
-from jaxor.engine.simulate import plan
+from jaxor.engine.plan import plan
 from jaxor.experiments.adaptive import FIRST_RATE
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.registry import ExperimentError

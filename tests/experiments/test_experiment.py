@@ -394,6 +394,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"batch": {"mode": "shuffle", "size": 0}}, "batch.size must be a positive whole number"),
     ({"batch": {"mode": "shuffle", "size": "2"}}, "batch.size must be a whole number or left out, got '2'"),
     ({"batch": {"size": 2}}, "batch.size must be left out when batch.mode is full, got 2"),
+    ({"batch": {"mode": "shuffle", "size": 2, "order": "mine"}}, "batch.order must be shared or left out, got 'mine'"),
+    ({"batch": {"order": "shared"}}, "batch.order must be left out when batch.mode is full, got 'shared'"),
     ({"batch": {"sizes": 2}}, "batch.sizes is not a key of an experiment; did you mean size"),
     ({"stop": {"loss": 0}}, "stop.loss must be positive, got 0"),
     ({"stop": {"loss": "low"}}, "stop.loss must be a number or left out, got 'low'"),
