@@ -21,6 +21,7 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jax.extend.random import threefry_prng_impl
 
+from jaxor.engine.keys import IMPLEMENTATION
 from jaxor.engine.loop import lane_loop
 from jaxor.engine.operations import RULES, Numbers, objects, on_constants, threefry
 
@@ -206,7 +207,7 @@ def _raw(atom: Any) -> jax.ShapeDtypeStruct:
 def _bind(equation: Any, arrays: Sequence[Any]) -> list[Array]:
     """The operation itself, on whole arrays of one seed, from and to key data."""
     arguments = [
-        jax.random.wrap_key_data(array) if _is_key(atom) else array
+        jax.random.wrap_key_data(array, impl=IMPLEMENTATION) if _is_key(atom) else array
         for array, atom in zip(arrays, equation.invars, strict=True)
     ]
     results = equation.primitive.bind(*arguments, **equation.params)

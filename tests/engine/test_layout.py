@@ -313,6 +313,19 @@ def test_random_keys() -> None:
     check(function, data, jnp.arange(LANES), exact=True)
 
 
+def test_keys_in_loops_are_of_their_own_generator_whatever_the_default() -> None:
+    """A loop stays an operation on whole arrays, which takes keys and not their data."""
+    data = jax.random.key_data(jax.random.split(jax.random.key(11, impl="threefry2x32"), LANES))
+
+    def draws(data: Array) -> Array:
+        key = jax.random.wrap_key_data(data, impl="threefry2x32")
+        return lax.fori_loop(0, 3, lambda i, total: total + jax.random.uniform(jax.random.fold_in(key, i)), 0.0)
+
+    expected = jax.vmap(draws)(data)
+    with jax.default_prng_impl("rbg"):
+        assert_array_equal(compiled(joined(draws))(data), expected)
+
+
 def test_closures() -> None:
     constant = jnp.asarray(TABLE)
     key = jax.random.key(5)
