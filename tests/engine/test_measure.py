@@ -1,4 +1,4 @@
-"""Measuring along paths: against loops over stored traces, closed forms and identities; how runs are cut up is no matter."""
+"""Measuring along paths: against loops over stored traces, closed forms and identities."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 import jaxor
+from jaxor.analysis.geometry import along
 from jaxor.engine.geometry import BATCHES, FRACTIONS, LAGS, LOOKS, STEPS, Geometry
 from jaxor.engine.keys import BATCH, CONTROL, INIT, NOISE, run_key, stream
 from jaxor.engine.parameters import flat_order
@@ -21,7 +22,6 @@ from jaxor.engine.status import Status
 from jaxor.engine.step import Dynamics
 from jaxor.experiments.experiment import Experiment
 from jaxor.store.run import Run
-from tests.experiments.test_initialize import experiment as drawn_from
 
 Floats = NDArray[np.float64]
 SEEDS = np.array([4, 0, 19, 7, 5, *range(20, 33)])  # more than a lane width; 4, 5 and 20, 21 are pairs, 7 and 19 alone
@@ -37,20 +37,24 @@ CASES: dict[str, tuple[Experiment, bool]] = {  # with x64 or without
     "scheduled": (ABS1.replace(optimizer=COSINE, stop={}, max_epochs=30), False),
     "momentum": (
         ABS1.replace(
-            optimizer={"name": "momentum", "learning_rate": 0.02, "weight_decay": 0.05}, stop={}, max_epochs=20,
+            optimizer={"name": "momentum", "learning_rate": 0.02}, stop={}, max_epochs=20,
             batch={"mode": "shuffle", "size": 2},
         ), False,
     ),
     "adam": (
-        NET.replace(optimizer={"name": "adam", "learning_rate": 0.01}, batch={"mode": "replacement", "size": 4}), True,
+        NET.replace(
+            optimizer={"name": "adam", "learning_rate": 0.01, "weight_decay": 0.05},
+            batch={"mode": "replacement", "size": 4},
+        ), True,
     ),
     "stream": (NET.replace(batch={"mode": "stream", "size": 3}, max_epochs=60), False),
     "pivot": (jaxor.get_experiment("abs1_mse_pivot").replace(max_epochs=40, stop={}), False),
     "eater": (jaxor.get_experiment("relu2_two_bce_eater").replace(max_epochs=40, stop={}), False),
     "annealing": (jaxor.get_experiment("relu1_anneal").replace(max_epochs=40), False),
 }  # fmt: skip
-QUICK = "sgd", "scheduled", "momentum", "adam", "stream", "pivot"
-ALL = [*QUICK, *(pytest.param(name, marks=pytest.mark.full) for name in CASES if name not in QUICK)]
+QUICK = "sgd", "momentum", "adam", "pivot"
+FULL = pytest.mark.full  # each case takes some seconds to compile
+ALL = [*QUICK, *(pytest.param(name, marks=FULL) for name in CASES if name not in QUICK)]
 
 
 @cache
@@ -186,7 +190,7 @@ def test_every_step_is_that_of_a_plain_loop(name: str, place: int) -> None:
     close(name, found.step2, dots(s, s), length["s"] ** 2 + 1e-9)
 
 
-@pytest.mark.parametrize("name", ["sgd", "stream"])
+@pytest.mark.parametrize("name", ["sgd", pytest.param("stream", marks=FULL)])
 def test_other_points_to_measure_from(name: str) -> None:
     """Where the other seed of a pair ended, also if it is not among those asked for; a random point, as far away."""
     run, found = trained(name), measured(name)
@@ -244,7 +248,8 @@ def test_losses_at_the_end_and_on_the_line_to_it(name: str) -> None:
     assert_allclose(found.reference_loss, ends, 0, 20 * tolerance(name))
     assert_allclose(found.line_loss[:, -1], ends, 0, 20 * tolerance(name))
     starts = np.asarray(run.initial_loss, float) + decay / 2 * (run.initial_params**2).sum(1)
-    assert_allclose(found.line_loss[:, 0], starts, 20 * tolerance(name))
+    if name != "pivot":  # whose outputs depend on where its pivot is, which is taken from the end
+        assert_allclose(found.line_loss[:, 0], starts, 20 * tolerance(name))
 
 
 def test_the_loss_of_abs1_on_the_line_is_a_parabola() -> None:
@@ -279,7 +284,7 @@ def rates(name: str) -> Floats:
     return 0.1 * np.where(t < 3, t / 3, (1 + np.cos(np.pi * (t - 3) / 27)) / 2)
 
 
-@pytest.mark.parametrize("name", ["sgd", "scheduled"])
+@pytest.mark.parametrize("name", ["sgd", pytest.param("scheduled", marks=FULL)])
 def test_what_the_end_forces(name: str) -> None:
     """I3: the sum of N1 is the first squared distance; N2 at the last step."""
     found = measured(name)
@@ -292,14 +297,13 @@ def test_what_the_end_forces(name: str) -> None:
         assert_allclose([rsi, eb], 1 / eta[-1], 1e-6 if name == "sgd" else 1e-2)
 
 
+@FULL
 def test_a_last_step_of_rate_0_has_no_direction() -> None:
     """I3: then w_{T-1} = w_T, and RSI is no number."""
     still = ABS1.replace(optimizer={**COSINE, "schedule": {**COSINE["schedule"], "steps": 29}}, stop={}, max_epochs=30)
     found = jaxor.measure_run(jaxor.simulate(still, 3))
     last = found.padded("distance2")[:, -1], found.padded("dot")[:, -1], found.padded("step2")[:, -1]
     assert not np.any(last)
-    from jaxor.analysis.geometry import along
-
     assert np.isnan(along(found).rsi[:, -1]).all() and np.isfinite(along(found).rsi[:, :-1]).all()
 
 
@@ -332,13 +336,12 @@ def test_batches_of_a_partition_average_to_the_whole() -> None:
 
 
 def test_minibatches_of_abs1_in_expectation() -> None:
-    """I10 with the exact minimum, at the first step of many seeds: mean RSI 2, mean EB^2 20/3 for two of four points."""
-    one = ABS1.replace(batch={"mode": "shuffle", "size": 2}, stop={}, max_epochs=1)
-    found = jaxor.measure_run(jaxor.simulate(one, 4000), reference="exact")
-    first = found.take(np.arange(4000))
-    rsi, eb2 = (x[::2] / first.distance2[::2] for x in (first.dot, first.gradient2))
-    for values, mean in ((rsi, 2), (eb2, 20 / 3)):
-        assert abs(values.mean() - mean) < 4 * values.std() / np.sqrt(len(values))
+    """I10 to the exact minimum, at the first step of many seeds: RSI 2, EB^2 20/3 on average, for two of four points."""
+    run = jaxor.simulate(CASES["momentum"][0], 1000, lane_width=16, traces="none")
+    found = jaxor.measure_run(run, reference="exact", devices=1)
+    dot, distance2, gradient2 = (found.padded(name)[:, 0] for name in ("dot", "distance2", "gradient2"))
+    for values, mean in ((dot / distance2, 2), (gradient2 / distance2, 20 / 3)):
+        assert abs(values.mean() - mean) < 4 * values.std() / np.sqrt(len(values)) < 0.2 * mean
 
 
 # How runs are cut up
@@ -358,7 +361,7 @@ def test_the_replay_ends_where_the_runs_did(name: str) -> None:
         assert_array_equal(getattr(found, attribute), getattr(run, attribute))
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "stream"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", pytest.param("stream", marks=FULL)])
 def test_neither_order_nor_company_of_seeds_matters(name: str) -> None:
     """I7 and I8: a seed alone, with others, in another place, in another order; runs that ended early or late."""
     run, found = trained(name), measured(name)
@@ -400,7 +403,7 @@ def test_given_first_parameters() -> None:
     assert np.isnan(other.other_dot).all() and np.isfinite(other.random_dot).all()
 
 
-@pytest.mark.full
+@FULL
 def test_digits_by_minibatches() -> None:
     """A lane width of a wide net, two epochs of plain gradient descent."""
     run = jaxor.simulate(jaxor.get_experiment("digits_mlp").replace(max_epochs=2), 16, lane_width=16)
@@ -436,7 +439,7 @@ def test_runs_that_diverge() -> None:
 
 def test_runs_without_a_first_step() -> None:
     """No acceptable draw was found, or there is no epoch."""
-    some = drawn_from({"name": "alive", "base": "kaiming", "draws": 1}, "relu1", max_epochs=5)
+    some = jaxor.get_experiment("relu1_reinit").replace(max_epochs=5, **{"init.max_draws": 2})
     run = jaxor.simulate(some, 16, lane_width=16)
     unstarted = run.status == Status.UNSTARTED
     assert unstarted.any() and not unstarted.all()
@@ -454,18 +457,18 @@ def test_runs_without_a_first_step() -> None:
 
 
 def test_some_steps_beyond_the_end() -> None:
-    """Runs that take so many more are themselves the reference: then the last 5 of 25 are left out."""
-    short = ABS1.replace(stop={}, max_epochs=20)
-    run = jaxor.simulate(short, SEEDS, lane_width=16, traces="none")
-    longer = jaxor.simulate(short.replace(max_epochs=25), SEEDS, lane_width=16, traces="all")
+    """Those of abs1 are known: each brings it nearer to the minimum by .8; a run's stop rule ends nothing there."""
+    run = trained("sgd")
     found = jaxor.measure_run(run, reference="extra", extra=5)
-    for place, seed in enumerate(SEEDS):
-        path = np.concatenate([longer.initial_params[place][None], longer.trace(int(seed)).params])
-        d = (path[:20] - path[25]).astype(float)
-        assert_allclose(cut(found, place).distance2, dots(d, d), 1e-5)
     assert_array_equal(found.difference, 0)
+    for place in range(len(SEEDS)):
+        w = path_of("sgd", place).params
+        goal = np.sign(w[-1, 0]) * np.array([0.5, -0.5, 0])
+        d = w[:-1] - (goal + 0.8**5 * (w[-1] - goal))
+        assert_allclose(cut(found, place).distance2, dots(d, d), 1e-9)
 
 
+@FULL
 def test_beyond_the_end_of_a_schedule() -> None:
     """A rate of 0 takes runs nowhere: the reference is their own end."""
     found = jaxor.measure_run(trained("scheduled"), reference="extra", extra=7)
@@ -479,4 +482,4 @@ def test_beyond_the_end_of_a_schedule() -> None:
 ])  # fmt: skip
 def test_impossible_wishes(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        jaxor.measure_run(trained("stream"), **options)
+        jaxor.measure_run(trained("adam"), **options)
