@@ -7,6 +7,8 @@ their bytes. So measuring goes on where it was: list, check, subtract.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -86,8 +88,11 @@ def _read(path: Path, measuring: Measuring, manifest: Manifest) -> Geometry:
     StoreError
         It is not.
     """
-    data = path.read_bytes()
-    with hdf5.reading(data, GEOMETRY, GEOMETRY) as file:
+    damaged = StoreError(f"{path} is damaged; delete it and measure again")
+    data = _content(path)
+    if hashlib.sha256(data).hexdigest()[:16] not in path.name:
+        raise damaged
+    with hdf5.reading(path, GEOMETRY, GEOMETRY) as file:
         about = {name: hdf5.text(file, name) for name in ("identity", "measuring")}
         arrays = {("seeds" if name == "seed" else name): file[name][...] for name in GEOMETRY}
     if about != {"identity": manifest.identity, "measuring": str(measuring)}:
@@ -95,8 +100,17 @@ def _read(path: Path, measuring: Measuring, manifest: Manifest) -> Geometry:
     seeds, steps = arrays["seeds"], arrays["steps"].astype(np.int64)
     sound = len(seeds) and (np.diff(seeds) > 0).all() and (steps >= 0).all() and steps.sum() == len(arrays["loss"])
     if not sound or path.name != shard_name(compress(seeds), data):
-        raise StoreError(f"{path} is damaged; delete it and measure again")
+        raise damaged
     return Geometry(**arrays)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # reading a pipe would wait for ever, a link leads elsewhere
+            raise StoreError(f"{path} is a link or not a file; remove it and measure again")
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -117,8 +131,17 @@ class GeometryDirectory:
 
     @classmethod
     def of(cls, run_dir: Path, measuring: Measuring, manifest: Manifest) -> GeometryDirectory:
-        """The place for them."""
-        return cls(derived(run_dir, "geometry", str(measuring)), measuring, manifest)
+        """The place for them.
+
+        Raises
+        ------
+        StoreError
+            It is a link.
+        """
+        path = derived(run_dir, "geometry", str(measuring))
+        if path.is_symlink():
+            raise StoreError(f"{path} is a link, which a run directory must not hold; remove it")
+        return cls(path, measuring, manifest)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

@@ -336,7 +336,7 @@ def test_batches_of_a_partition_average_to_the_whole() -> None:
 
 
 def test_minibatches_of_abs1_in_expectation() -> None:
-    """I10 to the exact minimum, at the first step of many seeds: RSI 2, EB^2 20/3 on average, for two of four points."""
+    """I10 to the exact minimum, at the first step of many seeds: RSI 2, EB^2 20/3 on average for two of four."""
     run = jaxor.simulate(CASES["momentum"][0], 1000, lane_width=16, traces="none")
     found = jaxor.measure_run(run, reference="exact", devices=1)
     dot, distance2, gradient2 = (found.padded(name)[:, 0] for name in ("dot", "distance2", "gradient2"))
