@@ -11,12 +11,15 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
 
+from jaxor.analysis.path_claims import Thresholds
+from jaxor.analysis.path_study import list_studies, load_study, parse_study
 from jaxor.cli import main
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.initialize import INITIALIZERS
@@ -27,6 +30,7 @@ from jaxor.experiments.model import MODELS
 from jaxor.experiments.optimizer import OPTIMIZERS, SCHEDULES
 from jaxor.experiments.registry import Registry
 from jaxor.experiments.task import TASKS
+from jaxor.store.paths import GEOMETRY
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -71,6 +75,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def is_study(text: str) -> bool:
+    """Whether TOML is a study of paths and not an experiment."""
+    return "[[arms]]" in text
+
+
 def alike(shown: str, got: str) -> bool:
     """Equal words; numbers, whose last digits depend on the machine, agree to a tenth or to a hundredth of 10,000."""
     words, others = shown.split(), got.split()
@@ -112,7 +121,9 @@ def test_python(page: Path, workplace: Path) -> None:
 @pytest.mark.parametrize("page", pages_with("toml"))
 def test_toml(page: Path) -> None:
     for fence in fences(page):
-        if fence.language == "toml":
+        if fence.language == "toml" and is_study(fence.text):
+            assert parse_study(page.stem, fence.text).arms
+        elif fence.language == "toml":
             experiment = Experiment.from_toml(fence.text)
             assert Experiment.from_toml(experiment.to_toml()) == experiment
             experiment.build()
@@ -133,8 +144,9 @@ def test_commands(page: Path, workplace: Path) -> None:
 @pytest.mark.parametrize("file", sorted((DOCS / "examples").glob("*.*")), ids=lambda file: file.name)
 def test_examples(file: Path) -> None:
     """Every example can be loaded and is printed in a page as it is."""
-    assert load_experiment(file).build()
-    assert any(fence.text == file.read_text(encoding="utf-8") for page in PAGES for fence in fences(page))
+    text = file.read_text(encoding="utf-8")
+    assert load_study(file).arms if is_study(text) else load_experiment(file).build()
+    assert any(fence.text == text for page in PAGES for fence in fences(page))
 
 
 @pytest.mark.parametrize("heading", TABLES)
@@ -162,6 +174,20 @@ def test_keys_of_an_experiment() -> None:
         "name", "task", "model", "init", "loss", "optimizer", "batch.mode", "batch.size", "batch.steps", "stop.loss",
         "stop.patience", "stop.min_improvement", "max_epochs", "interventions", "root_seed",
     ]  # fmt: skip
+
+
+def test_tables_of_geometry() -> None:
+    """Stored variables with their dimensions, thresholds and studies are those of the code."""
+    text = (DOCS / "geometry.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([\w, ]+) \|", text, re.MULTILINE)
+    stored = {name: tuple(dims.split(", ")) for names, dims in rows for name in re.findall(r"\w+", names)}
+    assert {name: dims for name, dims in stored.items() if name in GEOMETRY} == {
+        name: variable.dims for name, variable in GEOMETRY.items()
+    }
+    given = dict(re.findall(r"`(\w+) = (-?[\d.]+)`", text))
+    assert {name: float(value) for name, value in given.items()} == asdict(Thresholds())
+    listed = re.findall(r"^\| `(\w+)` \| .* \| (\d+) \|$", text, re.MULTILINE)
+    assert dict(listed) == {name: str(load_study(name).seeds) for name in list_studies()}
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])

@@ -86,6 +86,7 @@ def _runs(
 ) -> Run:  # fmt: skip
     """The runs of a directory, or of an experiment that is trained as far as it has not been."""
     from jaxor.analysis.measure import opened
+    from jaxor.experiments.registry import ExperimentError
     from jaxor.simulation import execute, prepare, progress_bar
     from jaxor.work import Where
 
@@ -95,7 +96,13 @@ def _runs(
         return opened(what, None if file is None else named(str(file)))
     if file is not None:
         raise click.UsageError(f"--experiment goes with a run directory, which {what} is not")
-    job = prepare(named(what).replace(**dict(settings)), seeds or 64, traces="none")
+    try:
+        made = named(what)
+    except ExperimentError as error:
+        if Path(what).exists():
+            raise
+        raise ExperimentError(f"{what} is no directory, so it is taken for an experiment: {error}") from error
+    job = prepare(made.replace(**dict(settings)), seeds or 64, traces="none")
     out = out or job.default_out
     bar = contextlib.nullcontext() if quiet else progress_bar(job.total)
     with bar as watch:

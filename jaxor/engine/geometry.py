@@ -89,7 +89,7 @@ class Geometry:
     difference : (n,) float
         Largest difference between the final parameters of the replay and those of the run itself; 0 if bits are equal.
     reference_loss : (n,) float
-        Loss over the whole task at w*.
+        Loss over the whole task at w*, with the state that a model has at the end.
     loss : (obs,) float
         Of the step, before it.
     dot, distance2, gradient2 : (obs,) float
@@ -113,7 +113,7 @@ class Geometry:
         At a look t and a lag k: the cosine between the parts of g_t and g_{t+k} across d_t and d_{t+k}, and
         ||w_t - w_{t+k}||; NaN beyond the end.
     line_loss : (n, FRACTIONS) float
-        Loss over the whole task on the straight line from the first parameters to w*.
+        The same on the straight line from the first parameters to w*.
     """
 
     seeds: NDArray[np.int64]

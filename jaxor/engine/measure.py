@@ -170,7 +170,8 @@ class Measurer:
             start += len(after)
         assert first is not None  # noqa: S101 (there are seeds)
         again[ends.steps == 0] = first[ends.steps == 0]
-        off, way = np.linalg.norm(again - ends.params, axis=1), np.linalg.norm(ends.params - first, axis=1)
+        with np.errstate(over="ignore"):  # of runs that diverge, which are refused
+            off, way = np.linalg.norm(again - ends.params, axis=1), np.linalg.norm(ends.params - first, axis=1)
         if not (off <= SAME_PATH * way).all() or np.isnan(reference).any():
             raise ValueError(
                 f"runs of {made.name} cannot be continued by {extra} steps: they diverge, or the longer run takes "
@@ -202,7 +203,8 @@ class Measurer:
         assert carry is not None and targets is not None  # noqa: S101 (there are seeds)
         inside = np.arange(start) < ends.steps[:, None]
         along = {name: np.concatenate([part[name] for part in parts], axis=1)[inside] for name in STEPS}
-        closely = self._at_looks(keys, snapshots.initial, targets.reference, *snapshots.arrays())
+        ended = jax.tree.map(lambda array: array[:width], carry.results.model)
+        closely = self._at_looks(keys, snapshots.initial, targets.reference, ended, *snapshots.arrays())
         looked = {name: np.array(array)[:count] for name, array in closely.items()}
         results = carry.results
         found = Ends(*(np.array(array)[:count] for array in (results.step, results.status, results.params)))
@@ -250,23 +252,26 @@ class Measurer:
         return loss + self._decay / 2 * jnp.sum(params * params), gradient + self._decay * params
 
     def _look_closely(
-        self, keys: Array, initial: Array, reference: Array, steps: Array, params: Array, models: Any, batches: Any
-    ) -> Mapping[str, Array]:
-        """What is measured at looks; the last four are (lanes, LOOKS, 1 + lags, ...), before and of `steps`."""
+        self, keys: Array, initial: Array, reference: Array, ended: Any, steps: Array, params: Array, models: Any,
+        batches: Any,
+    ) -> Mapping[str, Array]:  # fmt: skip
+        """What is measured at looks; the last four are (lanes, LOOKS, 1 + lags, ...), before and of `steps`.
+
+        `ended` are the states of models after the last step, which the losses at and on the way to w* are taken with.
+        """
 
         def run(lane: tuple[Any, ...]) -> Mapping[str, Array]:
-            key, initial, reference, steps, params, models, batches = lane
+            key, initial, reference, ended, steps, params, models, batches = lane
             found = dict(each(lambda look: self._closely(key, reference, *look), (steps, params, models, batches)))
-            found["reference_loss"] = self._value(reference, jax.tree.map(lambda array: array[-1, 0], models))
-            state = jax.tree.map(lambda array: array[0, 0], models)
+            found["reference_loss"] = self._value(reference, ended)
             fractions = jnp.linspace(0, 1, FRACTIONS, dtype=initial.dtype)
             points = initial + fractions[:, None] * (reference - initial)
-            found["line_loss"] = each(lambda point: self._value(point, state), points)
+            found["line_loss"] = each(lambda point: self._value(point, ended), points)
             return found
 
         # Wide nets one after the other: a forward pass over the whole task takes memory.
         each: Any = (lambda function, arrays: jax.vmap(function)(arrays)) if self._layout is NARROW else lax.map
-        return each(run, (keys, initial, reference, steps, params, models, batches))
+        return each(run, (keys, initial, reference, ended, steps, params, models, batches))
 
     def _closely(
         self, key: Array, reference: Array, steps: Array, params: Array, models: Any, batches: Any
