@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SAMPLE_SECONDS = 0.02
 """Between two looks at the memory."""
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 class Call(NamedTuple):
     """What `jaxor.simulate` is asked for."""
 
-    experiment: str
+    experiment: Any
     seeds: int
     keep: str = "runs"
     traces: str = "none"

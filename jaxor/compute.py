@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -52,17 +51,15 @@ def compute(task: Task, experiment: Experiment | None = None) -> Answer:
 
 
 def _block(worker: Worker, task: Task, manifest: Manifest) -> Block:
-    block = worker.run(expand(task.seeds), Recording.parse(manifest.traces), task.arrays.get("given"))
-    if manifest.parameters != "both":
-        block = replace(block, initial_params=None)
-    return replace(block, final_params=None) if manifest.parameters == "none" else block
+    given, recording = task.arrays.get("given"), Recording.parse(manifest.traces)
+    return worker.run(expand(task.seeds), recording, given, manifest.parameters)
 
 
 def _tally(worker: Worker, task: Task) -> tuple[Tally, int]:
     """Counts of the runs, and their epochs; only one block is in memory at a time."""
     tally, epochs = Tally.empty(), 0
     for piece in pieces(task.seeds, itertools.repeat(task.block_seeds)):
-        block = worker.run(expand(piece), Recording("none"))
+        block = worker.run(expand(piece), Recording("none"), parameters="none")
         tally += Tally.of(block)
         epochs += int(block.epochs.sum(dtype=np.int64))
     return tally, epochs

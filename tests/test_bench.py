@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from bench import __main__ as runner
-from bench import lanes, options, populations, report, scaling, startup, storage
+from bench import gpu, lanes, options, populations, report, scaling, startup, storage
 from bench.calls import Call, Place, peak_memory, perform, process, resident, warm
+from jaxor.engine.plan import plan
 
 SPREAD = report.spread([1.0, 2.0, 4.0])
 SPEED = {"experiment": "abs1_convergence", "jaxor_to": {"jaxor": report.spread([1.0]), "C kernel": SPREAD}}
@@ -154,3 +155,10 @@ def test_counts_are_compared_with_runs_and_with_the_closed_form(monkeypatch: pyt
     found = populations._law(1000)
     assert found["agree"] > 0.99 and found["counts_equal"]
     assert sum(found["counted"]) == sum(found["law"]) == 1000
+
+
+def test_the_bench_of_a_gpu_asks_for_experiments_and_lane_widths_that_there_are() -> None:
+    there = {name: case for name, case in gpu.CASES.items() if gpu._failure(name) is None}
+    assert {*gpu.CASES} - {*there} <= {"MNIST, width 200"}  # its images may be missing
+    for name, case in there.items():
+        assert [plan(gpu._experiment(name), width, "none").lane_width for width in case.widths] == [*case.widths]

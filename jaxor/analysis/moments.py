@@ -15,6 +15,7 @@ from jaxor.analysis.rows import Rows
 from jaxor.engine.block import Block
 from jaxor.engine.keys import run_key
 from jaxor.engine.layout import layout_for
+from jaxor.engine.simulate import precision
 from jaxor.engine.step import RUNNING, Dynamics, Lane
 from jaxor.store.run import Run
 
@@ -45,7 +46,7 @@ def moments(run: Run, rows: Rows) -> dict[str, Numbers]:
     """
     if not rows.update.shape[1] or len(run.param_names) > FEW_PARAMETERS:
         return {}
-    with jax.enable_x64(run.x64):
+    with precision(run.x64):
         dynamics = Dynamics(run.experiment)
         names = _names(dynamics, run.param_names)
         if not names:

@@ -44,6 +44,7 @@ _BLOCK_FLOPS = 2e11
 _WIDE_BLOCK_FLOPS = 4e10  # some seconds too: a wide step does fewer a second
 _BLOCK_BYTES = 2**28
 _BLOCK_SEEDS = 2**17
+_BLOCK_WIDTHS = 16  # of lanes by the ten thousand, as GPUs want them, few should wait for a block's last runs
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     most = min(
         (_BLOCK_FLOPS if layout is NARROW else _WIDE_BLOCK_FLOPS) / (steps * flops),
         _BLOCK_BYTES / (4 * (rows + 3 * order.size)),
-        _BLOCK_SEEDS,
+        max(_BLOCK_SEEDS, _BLOCK_WIDTHS * lane_width),
     )
     block = max(int(most) // lane_width * lane_width, lane_width, LEAST_ALONE)
     return Plan(lane_width, block, layout.name, order.names, recording, dynamics.selection is not None)

@@ -30,17 +30,22 @@ MANY_WIDTHS = 16
 DRAWS_AT_ONCE = 32
 """Lane widths of draws that a selection looks at in one call."""
 
-OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512}
-"""XLA's own choice is 256 bits even where the CPU has vectors of 512."""
+OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512, "xla_gpu_autotune_level": 0}
+"""On CPUs XLA's own choice is vectors of 256 bits even where there are some of 512.
+
+On GPUs it would try several ways to multiply matrices and take the fastest: in another process another, of other bits.
+"""
 
 
 def precision(x64: bool) -> contextlib.AbstractContextManager[Any]:
     """Scope in which traced programs use float64 (or float32); global configuration is left alone.
 
-    JAX's own stops at NaN and infinity are off in it: here they end a run as `DIVERGED`, and nothing else.
+    Matrix products have that precision too; on GPUs JAX would round their factors to 10 bits. JAX's own stops at NaN
+    and infinity are off: here they end a run as `DIVERGED`, and nothing else.
     """
     scope = contextlib.ExitStack()
     scope.enter_context(jax.enable_x64(x64))
+    scope.enter_context(jax.default_matmul_precision("highest"))
     scope.enter_context(jax.debug_nans(False))
     scope.enter_context(jax.debug_infs(False))
     return scope
@@ -82,7 +87,9 @@ class Worker:
         with precision(self.x64):
             self.program = Program(self.experiment, self.lane_width)
 
-    def run(self, seeds: NDArray[np.int64], recording: Recording, given: Floats | None = None) -> Block:
+    def run(
+        self, seeds: NDArray[np.int64], recording: Recording, given: Floats | None = None, parameters: str = "both"
+    ) -> Block:
         """All runs of some seeds.
 
         Parameters
@@ -91,6 +98,8 @@ class Worker:
         recording : Recording
         given : (n, P) float, optional
             First parameters, in place of those that the initializer draws.
+        parameters : {"both", "final", "none"}
+            Which of each run's parameters to fetch from the device.
 
         Raises
         ------
@@ -99,7 +108,7 @@ class Worker:
         """
         with precision(self.x64):
             first, draws = self._first(seeds, given)
-            return replace(self._trained(seeds, recording, first), draws=draws)
+            return replace(self._trained(seeds, recording, first, parameters), draws=draws)
 
     def follow(
         self, seeds: NDArray[np.int64], careful: bool, given: Floats | None = None
@@ -162,19 +171,21 @@ class Worker:
         scored, made = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return scored, made
 
-    def _trained(self, seeds: NDArray[np.int64], recording: Recording, first: First) -> Block:
+    def _trained(self, seeds: NDArray[np.int64], recording: Recording, first: First, parameters: str) -> Block:
         """All runs of some seeds; those that diverge once more and carefully."""
-        quickly = recording.kind == "none"
-        block = self._quickly(seeds, first) if quickly else self._recorded(seeds, recording, first, careful=False)
+        if recording.kind == "none":
+            block = self._quickly(seeds, first, parameters)
+        else:
+            block = self._recorded(seeds, recording, first, parameters, careful=False)
         diverged = block.status == Status.DIVERGED
         if not diverged.any():
             return block
         part = First(*(None if array is None else array[diverged] for array in first))
-        again = self._recorded(seeds[diverged], recording, part, careful=True)
+        again = self._recorded(seeds[diverged], recording, part, parameters, careful=True)
         fine = block.take(np.flatnonzero(~diverged))
         return concatenate([fine, again]).take(np.argsort(np.argsort(diverged, kind="stable")))
 
-    def _quickly(self, seeds: NDArray[np.int64], first: First) -> Block:
+    def _quickly(self, seeds: NDArray[np.int64], first: First, parameters: str) -> Block:
         """All runs of some seeds, unrecorded; of those that diverge only the status is right."""
         arguments = self._arguments(seeds, first)
         if self._together:
@@ -187,12 +198,14 @@ class Worker:
             carry = drain(begin(*arguments))
             self.lane_steps += int(carry.steps) * self.lane_width
             finished = finish(carry)
-        block = self._block(seeds, finished, None)
+        block = self._block(seeds, finished, None, parameters)
         if len(seeds) >= MANY_WIDTHS * self.lane_width:
             self._together = block.lanes_used_together(self.lane_width, self.program.look) > TOGETHER
         return block
 
-    def _recorded(self, seeds: NDArray[np.int64], recording: Recording, first: First, careful: bool) -> Block:
+    def _recorded(
+        self, seeds: NDArray[np.int64], recording: Recording, first: First, parameters: str, careful: bool
+    ) -> Block:
         """All runs of some seeds by `advance`, with traces if there is something to record."""
         recorder = None if recording.kind == "none" else Recorder(recording)
         arguments = self._arguments(seeds, first)
@@ -204,7 +217,7 @@ class Worker:
             if recorder is not None:
                 recorder.add(slot, *(None if array is None else np.asarray(array) for array in rows[:-1]))
             slot = np.array(carry.slot)
-        return self._block(seeds, finish(carry), recorder)
+        return self._block(seeds, finish(carry), recorder, parameters)
 
     def _recording(self, arguments: tuple[Any, ...], kind: str, careful: bool) -> list[Callable[..., Any]]:
         """The programs `begin`, `advance` and `finish` of runs that are recorded."""
@@ -229,11 +242,15 @@ class Worker:
             draw[:count] = first.draw
         return padded, np.int32(count), First(params, draw)
 
-    def _block(self, seeds: NDArray[np.int64], finished: Finished, recorder: Recorder | None) -> Block:
-        runs = Finished(*(np.asarray(array)[: len(seeds)] for array in finished))
+    def _block(self, seeds: NDArray[np.int64], finished: Finished, recorder: Recorder | None, parameters: str) -> Block:
+        if parameters != "both":
+            finished = finished._replace(initial_params=None)
+        if parameters == "none":
+            finished = finished._replace(final_params=None)
+        runs: Finished = jax.tree.map(lambda array: array[: len(seeds)], jax.device_get(finished))
         unstarted = runs.status == Status.UNSTARTED
         if unstarted.any():
-            runs = Finished(*(_nan_where(unstarted, array) if array.dtype.kind == "f" else array for array in runs))
+            runs = jax.tree.map(lambda a: _nan_where(unstarted, a) if a.dtype.kind == "f" else a, runs)
         per_epoch = self.program.dynamics.steps_per_epoch
         return Block(
             seeds=np.asarray(seeds, np.int64),

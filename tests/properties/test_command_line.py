@@ -48,7 +48,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     work = folder / "work"
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("jaxor.work.compute", instant)
-        monkeypatch.setattr("jaxor.engine.plan._BLOCK_SEEDS", 1)  # one lane width
+        monkeypatch.setattr("jaxor.engine.plan._BLOCK_SEEDS", 1)
+        monkeypatch.setattr("jaxor.engine.plan._BLOCK_WIDTHS", 1)
         for path, seeds, keep in (
             ("work/run", range(9), "runs"),
             ("work/more", range(5, 20), "runs"),
