@@ -179,7 +179,7 @@ def test_one_process_and_two(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert one == two and len(one) == 2
 
 
-@pytest.mark.parametrize("one", ["relu1_convergence", "relu2_two_mse_sgd"])
+@pytest.mark.parametrize("one", ["relu2_two_mse_sgd", pytest.param("relu1_convergence", marks=pytest.mark.full)])
 def test_after_a_run_in_float64(one: str) -> None:
     exact = Worker(get_experiment(one), LANES, x64=True).run(SEEDS[:LANES], Recording("none"))
     assert exact.final_loss.dtype == np.float64
@@ -187,8 +187,15 @@ def test_after_a_run_in_float64(one: str) -> None:
     assert_equal_blocks(fresh.run(SEEDS, Recording("all")), computed(one))
 
 
-@pytest.mark.parametrize("lane_width", [16, 2048])
-@pytest.mark.parametrize("one", ["relu1_normal", "relu2_two_mse_sgd"])
+@pytest.mark.parametrize(
+    ("one", "lane_width"),
+    [
+        ("relu1_normal", 2048),
+        ("relu2_two_mse_sgd", 16),
+        pytest.param("relu1_normal", 16, marks=pytest.mark.full),
+        pytest.param("relu2_two_mse_sgd", 2048, marks=pytest.mark.full),
+    ],
+)
 def test_other_widths_are_near(one: str, lane_width: int, table_row: Row) -> None:
     """Across widths bits may differ, and what differs by a bit may end a step later, on a plateau much later."""
     wanted = SEEDS[:200]
