@@ -91,10 +91,12 @@ def alone(of: Worker, seeds: NDArray[np.int64], kind: str) -> Block:
 
 
 @pytest.mark.slow
-def test_each_seed_alone(name: str) -> None:
-    """1,000 of 1,000; every tenth with its trace."""
-    assert_equal_blocks(alone(worker(name), SEEDS, "none"), as_recorded(computed(name), "none"))
-    assert_equal_blocks(alone(worker(name), SEEDS[::10], "all"), computed(name).take(SEEDS[::10]))
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.full)])
+def test_each_seed_alone(name: str, every: int) -> None:
+    """200 of 1,000, or all; every tenth of these with its trace."""
+    some, few = SEEDS[::every], SEEDS[:: 10 * every]
+    assert_equal_blocks(alone(worker(name), some, "none"), as_recorded(computed(name).take(some), "none"))
+    assert_equal_blocks(alone(worker(name), few, "all"), computed(name).take(few))
 
 
 def test_shuffled(name: str) -> None:
@@ -243,8 +245,10 @@ def test_wide_whatever_is_recorded(kind: str) -> None:
 
 
 @pytest.mark.slow
-def test_wide_each_seed_alone() -> None:
-    assert_equal_blocks(alone(wide(), WIDE_SEEDS, "loss"), as_recorded(wide_computed(), "loss"))
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.full)])
+def test_wide_each_seed_alone(every: int) -> None:
+    some = WIDE_SEEDS[::every]
+    assert_equal_blocks(alone(wide(), some, "loss"), as_recorded(wide_computed().take(some), "loss"))
 
 
 @pytest.mark.slow
