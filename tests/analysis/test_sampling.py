@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from jaxor.report.samplings import initializer_text, study_text
 SEEDS, XOR = 2000, np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
 CONTROL = jaxor.get_experiment("relu1_normal")
 NAMES = ["below:0.0724", "best:10"]
+UNTIL_THE_CAP: dict[str, Any] = {"stop.patience": None}
+"""Without patience each strategy is simulated once; with it, a second time without."""
 
 
 @cache
@@ -80,7 +83,8 @@ def test_what_is_computed_from_the_control_is_what_simulations_give():
 
 
 def test_a_control_that_chooses_among_draws_pays_for_all_of_them():
-    chosen = study(CONTROL.replace(init={"name": "best_of", "draws": 5}), ["best:2"], 200, draws=100, devices=1)
+    control = CONTROL.replace(init={"name": "best_of", "draws": 5}, **UNTIL_THE_CAP)
+    chosen = study(control, ["best:2"], 200, draws=100, devices=1)
     control, twice = chosen.arms
     assert (control.draws, twice.draws) == (5, 10)
     assert [outcome.draws for _, outcome in chosen.best_of[:2]] == [5, 10]
@@ -89,7 +93,7 @@ def test_a_control_that_chooses_among_draws_pays_for_all_of_them():
 
 
 def test_runs_without_parameters_are_failures_but_no_part_of_the_mechanism():
-    control = CONTROL.replace(init={"name": "alive", "max_draws": 1}, max_epochs=2)
+    control = CONTROL.replace(init={"name": "alive", "max_draws": 1}, max_epochs=2, **UNTIL_THE_CAP)
     none = study(control, ["best:2"], 100, draws=100, devices=1)
     arm = none.arms[0]
     assert arm.states is not None and arm.unstarted > 50 and arm.success.high > arm.success.count / 100
@@ -127,7 +131,7 @@ def test_the_text_says_what_was_found():
 def test_tasks_and_models_without_dead_points_say_so():
     task = jaxor.Task(XOR.astype(np.float32), np.eye(4, dtype=np.float32), argmax_accuracy)
     sgd = {"name": "sgd", "learning_rate": 0.1}
-    parts = {"model": {"name": "mlp", "widths": [2, 3, 4]}, "optimizer": sgd, "max_epochs": 3, "init": "model"}
+    parts = {"model": {"name": "mlp", "widths": [2, 1, 4]}, "optimizer": sgd, "max_epochs": 3, "init": "model"}
     four = study(jaxor.Experiment("four", task=task, **parts), ["below:50%"], 16, draws=200, devices=1)
     assert four.arms[0].states is None and four.exceptions is None and four.distance is None
     assert four.arms_without_patience == ()
@@ -138,7 +142,7 @@ def test_tasks_and_models_without_dead_points_say_so():
 
 
 def test_a_draw_is_scored_on_all_points_where_a_step_takes_a_batch():
-    batches = CONTROL.replace(batch={"mode": "shuffle", "size": 1}, max_epochs=2)
+    batches = CONTROL.replace(batch={"mode": "shuffle", "size": 1}, max_epochs=2, **UNTIL_THE_CAP)
     text = " ".join(study_text(study(batches, ["best:2"], 16, draws=20, devices=1)).split())
     words = "a forward pass over one batch; a draw that is scored on all points takes about 4 of them, 1.33."
     assert f"1/3: {words}" in text

@@ -28,19 +28,19 @@ State = dict[str, tuple[int, int]]
 class Whole:
     """The same simulation, never interrupted.
 
-    `seconds` is how long it wrote; `cache` has its compiled programs, so that processes to be killed begin sooner.
+    `seconds` is how long it wrote. What it compiled is in the cache of all tests, so that processes to be killed
+    begin sooner.
     """
 
     path: Path
     digest: str | None
     seconds: float
-    cache: Path
 
 
-def start(run: Path, *options: object, cache: Path, first: str = "", stdin: int | None = None) -> subprocess.Popen[str]:
+def start(run: Path, *options: object, first: str = "", stdin: int | None = None) -> subprocess.Popen[str]:
     """Start the command in a process group of its own; `first` is Python to run before."""
     code = f"{first}\nfrom jaxor.cli import main\nmain(prog_name='jaxor')"
-    command = [sys.executable, "-c", code, *SIMULATE, "--out", run.name, "--cache", str(cache), *map(str, options)]
+    command = [sys.executable, "-c", code, *SIMULATE, "--out", run.name, *map(str, options)]
     pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=run.parent, start_new_session=True, env=unmeasured(), **pipes)
 

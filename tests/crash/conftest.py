@@ -47,17 +47,17 @@ def random() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    run, cache = tmp_path_factory.mktemp("whole") / "run", tmp_path_factory.mktemp("compiled")
-    seconds_of_writing(run, cache)  # this one compiles
+    run = tmp_path_factory.mktemp("whole") / "run"
+    seconds_of_writing(run, devices=1)  # this one compiles
     shutil.rmtree(run)
-    seconds = seconds_of_writing(run, cache)
+    seconds = seconds_of_writing(run, devices=2)
     found = verify_run(run)
     assert (found.problems, found.missing) == ([], ())
-    return Whole(run, found.digest, seconds, cache)
+    return Whole(run, found.digest, seconds)
 
 
-def seconds_of_writing(run: Path, cache: Path) -> float:
-    process = start(run, "--devices", 2, cache=cache)
+def seconds_of_writing(run: Path, devices: int) -> float:
+    process = start(run, "--devices", devices)
     assert wait(process, lambda: writer(run) == process.pid)
     began = time.perf_counter()
     _, said = process.communicate()

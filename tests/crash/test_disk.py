@@ -89,7 +89,7 @@ def test_a_full_disk(disk: SmallDisk, whole: Whole, count: Count, report: Report
     for k in range(times):
         run = disk.path / f"run{k}"
         disk.resize(int(size * (k + 0.5) / times * 0.95))  # so that the largest is too small as well
-        process = start(run, "--devices", 1, cache=whole.cache, first=first + disk.limit)
+        process = start(run, "--devices", 1, first=first + disk.limit)
         _, said = process.communicate()
         assert process.returncode == 1 and said.count("\n") == 1, said
         assert any(said.startswith(f"Error: {error}") for error in disk.errors), said
@@ -125,7 +125,7 @@ def test_permission_lost_in_the_middle(whole: Whole, report: Report):
     with TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)  # pytest's own are closed to other users
         run = Path(directory) / "run"
-        process = start(run, "--devices", 1, cache=whole.cache, first=CLOSED)
+        process = start(run, "--devices", 1, first=CLOSED)
         _, said = process.communicate()
         (run / "shards").chmod(0o755)
         assert process.returncode == 1, said

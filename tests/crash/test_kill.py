@@ -38,7 +38,7 @@ def test_kill_at_random_moments(where: Where, whole: Whole, count: Count, random
         run = where(len(redone))
         asked = run.parent / "asked"
         asked.unlink(missing_ok=True)
-        process = start(run, "--devices", 2, cache=whole.cache, first=NOTE_TASKS)
+        process = start(run, "--devices", 2, first=NOTE_TASKS)
         killed = end_while_writing(process, run, signal.SIGKILL, random.uniform(0, whole.seconds))
         _, said = process.communicate()  # waits for the workers too
         assert said == ""
@@ -58,7 +58,7 @@ def test_killed_again_and_again(where: Where, whole: Whole, count: Count, random
     run, times = where(0), count(2, 21)
     grown = [0]
     for _ in range(times):
-        process = start(run, "--devices", 2, "--resume", cache=whole.cache)
+        process = start(run, "--devices", 2, "--resume")
         before, wanted = sealed(run), int(random.integers(0, 3))
         assert wait(process, lambda: len(sealed(run)) >= len(before) + wanted)  # noqa: B023 (called at once)
         time.sleep(random.uniform(0, 0.01))
@@ -94,7 +94,7 @@ def test_signals_at_random_moments(
     slowest, times, done = 0.0, count(1, 20), 0
     while done < times:
         run = where(done)
-        process = start(run, "--devices", 2, cache=whole.cache)
+        process = start(run, "--devices", 2)
         sent = end_while_writing(process, run, number, random.uniform(0, whole.seconds), group)
         began = time.perf_counter()
         printed, said = process.communicate()

@@ -81,7 +81,7 @@ def test_two_writers(where: Where, whole: Whole, count: Count, report: Report):
 
 def race(run: Path, whole: Whole) -> tuple[float, float]:
     """Seconds until the loser has ended, and until the lock is free after kill -9 of the winner."""
-    both = [start(run, "--devices", 2, "--resume", cache=whole.cache, first=READY, stdin=-1) for _ in range(2)]
+    both = [start(run, "--devices", 2, "--resume", first=READY, stdin=-1) for _ in range(2)]
     for process in both:
         assert process.stdout and process.stdout.readline() == "ready\n"
     for process in both:

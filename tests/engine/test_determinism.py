@@ -92,10 +92,12 @@ def alone(of: Worker, seeds: NDArray[np.int64], kind: str) -> Block:
 
 
 @pytest.mark.slow
-def test_each_seed_alone(name: str) -> None:
-    """1,000 of 1,000; every tenth with its trace."""
-    assert_equal_blocks(alone(worker(name), SEEDS, "none"), as_recorded(computed(name), "none"))
-    assert_equal_blocks(alone(worker(name), SEEDS[::10], "all"), computed(name).take(SEEDS[::10]))
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.full)])
+def test_each_seed_alone(name: str, every: int) -> None:
+    """200 of 1,000, or all; every tenth of these with its trace."""
+    some, few = SEEDS[::every], SEEDS[:: 10 * every]
+    assert_equal_blocks(alone(worker(name), some, "none"), as_recorded(computed(name).take(some), "none"))
+    assert_equal_blocks(alone(worker(name), few, "all"), computed(name).take(few))
 
 
 def test_shuffled(name: str) -> None:
@@ -180,7 +182,7 @@ def test_one_process_and_two(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert one == two and len(one) == 2
 
 
-@pytest.mark.parametrize("one", ["relu1_convergence", "relu2_two_mse_sgd"])
+@pytest.mark.parametrize("one", ["relu2_two_mse_sgd", pytest.param("relu1_convergence", marks=pytest.mark.full)])
 def test_after_a_run_in_float64(one: str) -> None:
     exact = Worker(get_experiment(one), LANES, x64=True).run(SEEDS[:LANES], Recording("none"))
     assert exact.final_loss.dtype == np.float64
@@ -188,8 +190,15 @@ def test_after_a_run_in_float64(one: str) -> None:
     assert_equal_blocks(fresh.run(SEEDS, Recording("all")), computed(one))
 
 
-@pytest.mark.parametrize("lane_width", [16, 2048])
-@pytest.mark.parametrize("one", ["relu1_normal", "relu2_two_mse_sgd"])
+@pytest.mark.parametrize(
+    ("one", "lane_width"),
+    [
+        ("relu1_normal", 2048),
+        ("relu2_two_mse_sgd", 16),
+        pytest.param("relu1_normal", 16, marks=pytest.mark.full),
+        pytest.param("relu2_two_mse_sgd", 2048, marks=pytest.mark.full),
+    ],
+)
 def test_other_widths_are_near(one: str, lane_width: int, table_row: Row) -> None:
     """Across widths bits may differ, and what differs by a bit may end a step later, on a plateau much later."""
     wanted = SEEDS[:200]
@@ -237,8 +246,10 @@ def test_wide_whatever_is_recorded(kind: str) -> None:
 
 
 @pytest.mark.slow
-def test_wide_each_seed_alone() -> None:
-    assert_equal_blocks(alone(wide(), WIDE_SEEDS, "loss"), as_recorded(wide_computed(), "loss"))
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.full)])
+def test_wide_each_seed_alone(every: int) -> None:
+    some = WIDE_SEEDS[::every]
+    assert_equal_blocks(alone(wide(), some, "loss"), as_recorded(wide_computed().take(some), "loss"))
 
 
 @pytest.mark.slow

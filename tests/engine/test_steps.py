@@ -89,16 +89,25 @@ RULES: list[tuple[dict[str, Any], list[float]]] = [
     # float32 has .7 a little lower, 1e-7 and .1 a little higher.
     ({"stop": {"loss": 0.7}, "max_epochs": 16}, [1, 2, 3, 4, 5, 6, 7, 8, *neighbours(0.7)]),
     ({"stop": {"loss": 1e-7}, "max_epochs": 17}, [1, 2, 3, 4, 5, 6, 7, 8, *neighbours(1e-7)]),
-    ({"stop": {"patience": 3}}, [1, 1.5, 0.5, *neighbours(0.25), 2, 3]),
     ({"stop": {"patience": 4, "min_improvement": 0.25}}, np.arange(0, 3, 0.125).tolist()),
     ({"stop": {"patience": 1, "min_improvement": 1e-24}}, [1, 1 - 2**-24, 1e-20, 1e-23, 1e-25, 2e-25, 0.5]),
     ({"stop": {"patience": 2, "loss": 0.1}}, [1, 2, 0.5, *neighbours(0.1), *OUTLIERS]),
+]
+
+
+# More patience, the same three rules in a longer run, and a cap of one, which is also checked against the reference.
+RARELY: list[tuple[dict[str, Any], list[float]]] = [
+    ({"stop": {"patience": 3}}, [1, 1.5, 0.5, *neighbours(0.25), 2, 3]),
     ({"stop": {"patience": 3, "loss": 0.5}, "max_epochs": 5}, [1, 2, *neighbours(0.5), 1e38]),
     ({"max_epochs": 1}, [1, 0, -1, *OUTLIERS]),
 ]
 
 
-@pytest.mark.parametrize(("rules", "values"), RULES, ids=lambda value: str(value) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("rules", "values"),
+    [*RULES, *(pytest.param(*rule, marks=pytest.mark.full) for rule in RARELY)],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
 def test_any_losses_end_a_run_as_the_rules_say(rules: dict[str, Any], values: list[float]) -> None:
     """Losses at a threshold and next to it, several rules at one step, NaN: random ones, in thousands of runs."""
     experiment = recital(**rules)
@@ -276,7 +285,7 @@ def swept(rate: float) -> tuple[Run, Result]:
     return run, reference.simulate(replace(spec, learning_rate=rate), start)
 
 
-RATES = [0.5, pytest.param(2.0, marks=pytest.mark.full), 5.0]
+RATES = [0.5, *(pytest.param(rate, marks=pytest.mark.full) for rate in (2.0, 5.0))]
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,7 @@ def _fletcher32(data: bytes) -> bytes:
     return (high << 16 | low).to_bytes(4, "little")
 
 
+@cache
 def _deflated(size: int) -> bytes:
     packer = zlib.compressobj(9)
     parts = [packer.compress(bytes(min(2**20, size - start))) for start in range(0, size, 2**20)]
