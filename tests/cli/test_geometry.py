@@ -32,7 +32,7 @@ base = "digits_mlp"
 seeds = 33
 arms = [{label = "slow", changes = {"optimizer.learning_rate" = 0.01}}, {label = "fast"}]
 """
-KEYS = {"path", "experiment", "measuring", "seeds", "verdicts"}
+KEYS = {"experiment", "reference", "seeds", "parameters", "steps", "status", "difference", "null", "tenths", "verdicts"}
 
 
 def simulated(seeds: int = 6, **options: Any) -> None:
@@ -47,18 +47,18 @@ def test_runs_of_a_directory(call: Call, tmp_path: Path):
     folder = tmp_path / "run/derived/geometry/final"
     assert said.stderr == "" and "abs1_convergence: 3 parameters" in said.stdout
     assert "bit for bit the runs themselves" in said.stdout
-    assert said.stdout.endswith("Kept in run/derived/geometry/final: measurements, paths.json, bands.svg.\n")
+    assert said.stdout.endswith(f"\n\nKept in {folder}: measurements, paths.json, bands.svg.\n")
     kept = json.loads((folder / "paths.json").read_text())
     before = sorted(folder.glob("*.h5"))
     table = json.loads(call("geometry", "run", "--json").stdout)
-    assert {name: table[name] for name in kept} == kept and KEYS <= table.keys() and table["path"] == "run"
+    assert table == {"path": str(tmp_path / "run")} | kept and kept.keys() == KEYS
     some = json.loads(call("geometry", "run", "--json", "--seeds", "2:5").stdout)
     assert (table["seeds"], some["seeds"]) == (6, 3)
     assert sorted(folder.glob("*.h5")) == before and len(before) == 1
     exact = json.loads(call("geometry", "run", "--reference", "exact", "--json").stdout)
-    assert exact["measuring"] == "exact" and (folder.parent / "exact/paths.json").exists()
+    assert exact["reference"] == "exact" and (folder.parent / "exact/paths.json").exists()
     beyond = json.loads(call("geometry", "run", "--reference", "extra", "--extra", 4, "--seeds", 2, "--json").stdout)
-    assert beyond["measuring"] == "extra4"
+    assert beyond["reference"] == "extra4"
 
 
 def test_an_experiment_is_trained_first(call: Call, tmp_path: Path):
@@ -169,9 +169,10 @@ def test_a_damaged_file_is_named(call: Call, tmp_path: Path):
 
 
 def test_numbers_are_those_of_measure_run(call: Call):
-    """The share of gamma above 0, from the command and by hand."""
+    """The share of gamma above 0 towards another seed's end, from the command and by hand."""
     simulated()
-    table = json.loads(call("geometry", "run", "--json").stdout)
+    positive = json.loads(call("geometry", "run", "--json").stdout)["tenths"]["positive"]
     found = jaxor.measure_run("run")
-    shares = [np.mean(row[~np.isnan(row)] > 0) for row in found.padded("dot")]
-    assert table["positive"]["all"]["value" if isinstance(table["positive"]["all"], dict) else ...] == np.median(shares)
+    first = [slice(0, int(np.ceil(0.95 * steps))) for steps in found.steps]
+    shares = [np.mean(row[part] > 0) for row, part in zip(found.padded("other_dot"), first, strict=True)]
+    assert positive["all"] == 1 and positive["other"] == pytest.approx(np.mean(shares), abs=0.02)
