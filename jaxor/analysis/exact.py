@@ -81,7 +81,7 @@ def has_exact_minimum(experiment: Mapping[str, Any]) -> bool:
     model = experiment["model"]
     return (
         (experiment["task"], experiment["loss"]) == ({"name": "xor"}, {"name": "mse"})
-        and model["name"] == "abs1"
+        and model.get("name") == "abs1"
         and not model["pivot_scale"]
         and not experiment.get("interventions")
     )

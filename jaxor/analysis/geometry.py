@@ -168,8 +168,8 @@ def star_gap(loss: ArrayLike, reference_loss: ArrayLike, dot: ArrayLike) -> Floa
     return _float(loss) - _float(reference_loss) - _float(dot)
 
 
-def pooled(dot: ArrayLike, distance2: ArrayLike, gradient2: ArrayLike, axis: int = -1) -> tuple[Floats, Floats]:
-    """Mean RSI and mean EB^2 over the minibatches or the window along an axis, NaN left out.
+def pooled(dot: ArrayLike, distance2: ArrayLike, gradient2: ArrayLike, axis: int | None = -1) -> tuple[Floats, Floats]:
+    """Mean RSI and mean EB^2 over the minibatches or the window along an axis, NaN left out; None: over all.
 
     Their `local_rate` is the rate that is best for all of them at once, with factor 1 - RSI^2 / EB^2; a mean of local
     rates is not (T4, derived). A window that slides is an axis of `numpy.lib.stride_tricks.sliding_window_view`.

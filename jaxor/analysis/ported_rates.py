@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxor.analysis.geometry import local_rate, pooled
 from jaxor.analysis.over_seeds import figure, finite, median
 from jaxor.analysis.path_claims import UNREAD, Thresholds, Verdict
 from jaxor.engine.geometry import Geometry
@@ -60,7 +61,8 @@ def rate_factors(geometry: Geometry, rate: float) -> NDArray[np.float64]:
     """Locally optimal rates along paths, in units of a rate, as a schedule.
 
     In each of `PARTS` parts of the steps: mean RSI over mean squared EB of all steps and seeds (T4 of the theory in its
-    form for many batches; a mean of ratios would be another thing), not below 0.
+    form for many batches; a mean of ratios would be another thing), not below 0. Steps at the reference itself have
+    none, and a part of such steps is passed over.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def rate_factors(geometry: Geometry, rate: float) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        The runs are not equally long.
+        The runs are not equally long, or none of them moves.
 
     Examples
     --------
@@ -85,13 +87,14 @@ def rate_factors(geometry: Geometry, rate: float) -> NDArray[np.float64]:
     """
     if np.ptp(geometry.steps) or not geometry.steps.all():
         raise ValueError("a schedule is read off runs with equally many steps; leave out their stop rules")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance2 = geometry.padded("distance2").astype(np.float64)
-        rsi, eb2 = geometry.padded("dot") / distance2, geometry.padded("gradient2") / distance2
-    parts = [np.array_split(values, min(PARTS, values.shape[1]), axis=1) for values in (rsi, eb2)]
-    best = np.array([np.nanmean(one) / np.nanmean(two) for one, two in zip(*parts, strict=True)])
+    along = [geometry.padded(name) for name in ("dot", "distance2", "gradient2")]
+    parts = zip(*(np.array_split(values, min(PARTS, values.shape[1]), axis=1) for values in along), strict=True)
+    best = np.array([local_rate(*pooled(*part, axis=None)) for part in parts])
+    known = np.isfinite(best)
+    if not known.any():
+        raise ValueError("no rate can be read off runs that stand still")
     centres = (np.arange(len(best)) + 0.5) / len(best)
-    return np.interp(np.linspace(0, 1, PARTS + 1), centres, np.maximum(best, 0) / rate)
+    return np.interp(np.linspace(0, 1, PARTS + 1), centres[known], np.maximum(best[known], 0) / rate)
 
 
 def ported_rates(experiment: Experiment, geometry: Geometry, train: Train, thresholds: Thresholds) -> PortedRates:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     help="So many seeds from 0, or those from A up to B - 1.  [default: all runs of DIR, 64 of EXPERIMENT]",
 )  # fmt: skip
 @click.option(
-    "--reference", type=click.Choice(["final", "exact", "extra"]), default="final", show_default=True,
+    "--reference", type=click.Choice(["final", "exact", "extra"]),
     help="What distances are taken to: where a run itself ends, the exact minimum where it is known, or where the run "
-    "is --extra steps later.",
+    "is --extra steps later.  [default: final]",
 )  # fmt: skip
 @click.option("--extra", type=int, default=0, metavar="K", help="Steps beyond the end.")
 @click.option(
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 def geometry(
-    what: str | None, study: str | None, seeds: range | None, reference: str, extra: int,
+    what: str | None, study: str | None, seeds: range | None, reference: str | None, extra: int,
     settings: Sequence[tuple[str, Any]], out: Path | None, file: Path | None, devices: int | None, plots: bool,
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -66,6 +66,7 @@ def geometry(
     if study is not None:
         for name, given in (
             ("seeds", seeds),
+            ("reference", reference),
             ("set", settings),
             ("extra", extra),
             ("experiment", file),
@@ -75,7 +76,7 @@ def geometry(
                 raise click.UsageError(f"--{name} does not go with --study; the study's file says what is measured")
         _study(study, out, devices, quiet or as_json, as_json)
         return
-    measuring = Measuring(reference, extra)
+    measuring = Measuring(reference or "final", extra)
     run = _runs(str(what), seeds, settings, out, file, devices, quiet or as_json)
     _one(run, seeds, measuring, devices, plots, quiet or as_json, as_json)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,10 @@ Changed = Callable[[GeometryDirectory], Any]
 
 
 def some(seeds: list[int], steps: int = 12) -> Geometry:
-    """Made-up measurements, of each seed always the same, one of them short and one without a step."""
+    """Made-up measurements, of each seed always the same."""
     runs = random_walks(10, steps, 5)
     geometry = join([runs.take(np.array([seed % 10])) for seed in seeds])
-    return Geometry(**dict(geometry.arrays()) | {"seeds": np.array(seeds, np.int64)})
+    return replace(geometry, seeds=np.array(seeds, np.int64))
 
 
 def stored(folder: Path, *parts: list[int], like: Manifest | None = None) -> GeometryDirectory:
