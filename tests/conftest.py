@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jaxor.cli.compiled import keep_compiled
+from tests.examples import ALL
 
 Row = Callable[..., None]
 
@@ -26,6 +27,8 @@ _COMPILED = pytest.StashKey[str]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """What one process of the tests compiles is there for all others, as with ``jaxor simulate --cache``."""
+    if config.getoption("--full"):
+        os.environ[ALL] = "1"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # in the processes of pytest-xdist it is
         config.stash[_COMPILED] = tempfile.mkdtemp(prefix="jaxor-tests-")
         keep_compiled(Path(config.stash[_COMPILED]))

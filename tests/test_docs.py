@@ -171,8 +171,8 @@ def test_keys_of_an_experiment() -> None:
     text = (DOCS / "experiments.md").read_text(encoding="utf-8").split("\n## Keys\n")[1].split("\n### ")[0]
     keys = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
     assert keys == [
-        "name", "task", "model", "init", "loss", "optimizer", "batch.mode", "batch.size", "batch.steps", "stop.loss",
-        "stop.patience", "stop.min_improvement", "max_epochs", "interventions", "root_seed",
+        "name", "task", "model", "init", "loss", "optimizer", "batch.mode", "batch.size", "batch.steps", "batch.order",
+        "stop.loss", "stop.patience", "stop.min_improvement", "max_epochs", "interventions", "root_seed",
     ]  # fmt: skip
 
 

@@ -335,6 +335,7 @@ def test_batches_of_a_partition_average_to_the_whole() -> None:
     assert (square.mean(1) >= found.full_gradient2[there] * (1 - 1e-5)).all()
 
 
+@FULL
 def test_minibatches_of_abs1_in_expectation() -> None:
     """I10 to the exact minimum, at the first step of many seeds: RSI 2, EB^2 20/3 on average for two of four."""
     run = jaxor.simulate(CASES["momentum"][0], 1000, lane_width=16, traces="none")
@@ -389,6 +390,7 @@ def test_stored_ends_are_not_needed() -> None:
 # Special runs
 
 
+@FULL
 def test_given_first_parameters() -> None:
     run = trained("sgd")
     again = jaxor.simulate(
@@ -437,6 +439,7 @@ def test_runs_that_diverge() -> None:
         jaxor.measure_run(run, reference="extra", extra=5)
 
 
+@FULL
 def test_runs_without_a_first_step() -> None:
     """No acceptable draw was found, or there is no epoch."""
     some = jaxor.get_experiment("relu1_reinit").replace(max_epochs=5, **{"init.max_draws": 2})
@@ -468,6 +471,7 @@ def test_some_steps_beyond_the_end() -> None:
         assert_allclose(cut(found, place).distance2, dots(d, d), 1e-9)
 
 
+@FULL
 @FULL
 def test_beyond_the_end_of_a_schedule() -> None:
     """A rate of 0 takes runs nowhere: the reference is their own end."""

@@ -25,9 +25,10 @@ from jaxor.experiments.intervention import Intervention
 from jaxor.experiments.model import Model, plain
 from jaxor.experiments.registry import Component, ExperimentError
 from jaxor.experiments.task import XOR_INPUTS, Task, threshold_accuracy
+from tests.examples import examples
 from tests.experiments import generated
 
-many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 BASE: dict[str, Any] = {
     "name": "mine",
@@ -500,7 +501,7 @@ def paths(table: Mapping[str, Any], head: str = "") -> Iterator[str]:
             yield from paths(value, f"{head}{key}.")
 
 
-@settings(many, max_examples=300)
+@settings(many, max_examples=examples(300))
 @given(st.sampled_from([RICH, BATCHED]), st.data())
 def test_junk_is_an_experiment_error_and_nothing_else(experiment: Experiment, data: st.DataObject) -> None:
     table = experiment.to_dict()
@@ -515,14 +516,14 @@ def test_junk_is_an_experiment_error_and_nothing_else(experiment: Experiment, da
         same_in_every_form(changed)
 
 
-@settings(many, max_examples=100)
+@settings(many, max_examples=examples(100))
 @given(st.dictionaries(st.sampled_from([*RICH.to_dict(), "x"]), generated.JUNK))
 def test_tables_of_junk_are_experiment_errors(table: dict[str, Any]) -> None:
     with pytest.raises(ExperimentError):
         Experiment.from_dict(table)
 
 
-@settings(many, max_examples=100)
+@settings(many, max_examples=examples(100))
 @given(st.text())
 def test_text_of_junk_is_an_experiment_error(text: str) -> None:
     with pytest.raises(ExperimentError):

@@ -23,6 +23,7 @@ from jaxor.store.manifest import Manifest
 from jaxor.store.shard import seal
 from jaxor.work import Where
 from jaxor.workers import Answer, Task
+from tests.examples import examples
 from tests.store.samples import block
 
 TOML = """
@@ -199,7 +200,7 @@ def arguments(draw: st.DrawFn) -> list[str]:
     return typed
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(arguments())
 @example(["--nonsense", "simulate"])
 @example(["simulate", "broken.py", "--seeds", "1"])

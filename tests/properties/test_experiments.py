@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from jaxor.experiments.experiment import Experiment
 from jaxor.store.manifest import Manifest
+from tests.examples import examples
 from tests.experiments import generated
 from tests.store.samples import manifest
 
@@ -22,7 +23,7 @@ def reordered(value: Any, draw: st.DataObject) -> Any:
     return [reordered(item, draw) for item in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(generated.tables(), st.data())
 def test_any_order_in_any_file(table: dict[str, Any], draw: st.DataObject) -> None:
     """As TOML, as JSON, and in the manifest of a run directory."""

@@ -11,6 +11,7 @@ import jaxor
 from jaxor.engine.block import Block
 from jaxor.engine.recording import Recording
 from jaxor.engine.simulate import Worker
+from tests.examples import examples
 from tests.store.samples import assert_equal_blocks
 
 LANES = 16
@@ -34,7 +35,7 @@ def test_their_lengths_are_very_different(all_at_once: dict[str, Block]) -> None
     assert steps.max() > 5 * steps.min() and len(np.unique(steps)) > 50
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     seeds=st.lists(st.sampled_from(SEEDS.tolist()), min_size=1, max_size=60, unique=True),
     kind=st.sampled_from(["none", "all"]),

@@ -20,9 +20,10 @@ from jaxor.store.manifest import Manifest
 from jaxor.store.run import Run
 from jaxor.store.schema import block_of, columns
 from jaxor.store.sources import Shards
+from tests.examples import examples
 from tests.store.samples import manifest
 
-many = settings(max_examples=100, deadline=None)
+many = settings(max_examples=examples(100), deadline=None)
 
 MANIFESTS = st.builds(
     manifest,

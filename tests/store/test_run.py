@@ -16,6 +16,7 @@ from jaxor.store import shard
 from jaxor.store.directory import RunDirectory
 from jaxor.store.errors import StoreError, TraceNotStored
 from jaxor.store.run import Run, open_run
+from tests.examples import examples
 from tests.store.samples import add, assert_equal_blocks, block, manifest
 
 ARRAYS = ["status", "steps", "epochs", "initial_loss", "final_loss", "final_accuracy", "initial_params", "final_params"]
@@ -124,7 +125,7 @@ def test_float64(tmp_path: Path) -> None:
     assert run.trace(6).params.dtype == np.float64
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(order=st.permutations(SEEDS), count=st.integers(0, len(SEEDS)), max_bytes=st.sampled_from([1, 300, 1000, 2**26]))
 def test_blocks_are_all_runs_in_order(stored: Path, order: list[int], count: int, max_bytes: int) -> None:
     seeds = order[:count]
