@@ -263,13 +263,24 @@ def _arrays(run: Run, places: NDArray[np.intp], exact: Minima | None) -> dict[st
     return arrays
 
 
+def minima_of(experiment: Experiment) -> Minima:
+    """What gives the exact minima of an experiment.
+
+    Raises
+    ------
+    ValueError
+        None are known.
+    """
+    minima = exact_reference(experiment.to_dict())
+    if minima is None:
+        raise ValueError(f"no exact minimum is known for {experiment.name}; take reference final or extra")
+    return minima
+
+
 def _minima(run: Run, measuring: Measuring, minima: Minima | None) -> Minima | None:
     """What gives exact minima, if they are wanted."""
     if measuring.reference != "exact":
         return None
     if run.manifest.parameters == "none":
         raise StoreError("exact minima are those nearest to final parameters; simulate with --parameters final")
-    minima = minima or exact_reference(run.experiment.to_dict())
-    if minima is None:
-        raise ValueError(f"no exact minimum is known for {run.experiment.name}; take reference final or extra")
-    return minima
+    return minima or minima_of(run.experiment)

@@ -64,29 +64,23 @@ def geometry(
     if (what is None) == (study is None):
         raise click.UsageError("give a run directory, an experiment or --study NAME, one of them")
     if study is not None:
-        for name, given in (
-            ("seeds", seeds),
-            ("reference", reference),
-            ("set", settings),
-            ("extra", extra),
-            ("experiment", file),
-            ("plots", plots),
-        ):
+        options = {"seeds": seeds, "reference": reference, "set": settings, "extra": extra, "experiment": file}
+        for name, given in (options | {"plots": plots}).items():
             if given:
                 raise click.UsageError(f"--{name} does not go with --study; the study's file says what is measured")
         _study(study, out, devices, quiet or as_json, as_json)
         return
     measuring = Measuring(reference or "final", extra)
-    run = _runs(str(what), seeds, settings, out, file, devices, quiet or as_json)
+    run = _runs(str(what), measuring, seeds, settings, out, file, devices, quiet or as_json)
     _one(run, seeds, measuring, devices, plots, quiet or as_json, as_json)
 
 
 def _runs(
-    what: str, seeds: range | None, settings: Sequence[tuple[str, Any]], out: Path | None, file: Path | None,
-    devices: int | None, quiet: bool,
+    what: str, measuring: Measuring, seeds: range | None, settings: Sequence[tuple[str, Any]], out: Path | None,
+    file: Path | None, devices: int | None, quiet: bool,
 ) -> Run:  # fmt: skip
     """The runs of a directory, or of an experiment that is trained as far as it has not been."""
-    from jaxor.analysis.measure import opened
+    from jaxor.analysis.measure import minima_of, opened
     from jaxor.experiments.registry import ExperimentError
     from jaxor.simulation import execute, prepare, progress_bar
     from jaxor.work import Where
@@ -103,7 +97,10 @@ def _runs(
         if Path(what).exists():
             raise
         raise ExperimentError(f"{what} is no directory, so it is taken for an experiment: {error}") from error
-    job = prepare(made.replace(**dict(settings)), seeds or 64, traces="none")
+    made = made.replace(**dict(settings))
+    if measuring.reference == "exact":
+        minima_of(made)  # before anything is trained
+    job = prepare(made, seeds or 64, traces="none")
     out = out or job.default_out
     bar = contextlib.nullcontext() if quiet else progress_bar(job.total)
     with bar as watch:
@@ -134,9 +131,10 @@ def _one(
     assert run.path is not None  # noqa: S101 (on the command line runs are on disk)
     folder = derived(run.path, "geometry", str(measuring))
     keep(folder / "paths.json", f"{json.dumps(table, allow_nan=False)}\n".encode())
-    drawn = (
-        save_geometry_plots(look_at(run.experiment, measured), run.experiment.name, measuring, folder) if plots else []
-    )
+    drawn = []
+    if plots:
+        seen = look_at(run.experiment, measured)
+        drawn = save_geometry_plots(seen, run.experiment.name, measuring, folder)
     if as_json:
         click.echo(json.dumps({"path": str(run.path)} | table, allow_nan=False))
         return

@@ -95,6 +95,8 @@ def _check_new(target: Path, suffixes: tuple[str, ...]) -> None:
         raise ValueError(f"the file must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}, got {target.name}")
     if target.exists():
         raise StoreError(f"{target} exists already; remove it or choose another name")
+    if not target.parent.is_dir():
+        raise StoreError(f"cannot write {target}: there is no directory {target.parent}; make it first")
 
 
 def _put(target: Path, write: Writer) -> None:
