@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr
@@ -119,7 +120,8 @@ class _Forward(NamedTuple):
 
 
 def _forward(dynamics: Dynamics) -> _Forward:
-    law, inputs, key = dynamics.law, np.asarray(dynamics.law.task.inputs), jax.eval_shape(jax.random.key, 0)
+    law, key = dynamics.law, jax.eval_shape(jax.random.key, 0)
+    inputs = jax.eval_shape(jnp.asarray, law.task.inputs)  # in float32 unless JAX is told otherwise
     state = jax.eval_shape(lambda key: law.model.init(key)[1], key)
     params = jax.ShapeDtypeStruct((dynamics.order.size,), np.float32)
     batch = jax.ShapeDtypeStruct((dynamics.points, *inputs.shape[1:]), inputs.dtype)
