@@ -84,7 +84,7 @@ def test_never_overwrites(tmp_path: Path, suffix: str, table: str | None) -> Non
 @KINDS
 def test_what_cannot_be_exported_leaves_nothing(tmp_path: Path, suffix: str, table: str | None) -> None:
     path = store(tmp_path / "run", SEEDS)
-    with pytest.raises(StoreError, match="cannot write .*: No such file or directory"):
+    with pytest.raises(StoreError, match="cannot write .*: there is no directory"):
         export_run(path, tmp_path / "missing" / f"run{suffix}", table)
     (shard,) = (path / "shards").iterdir()
     shard.write_bytes(b"")
