@@ -114,7 +114,7 @@ def test_export_writes_tables(call: Call, tmp_path):
         (["runs.csv", "--table", "epochs"], 2, "a directory of runs has the tables runs, records, got 'epochs'"),
         (["runs.csv", "--table", "steps"], 2, "'steps' is not one of 'runs', 'records'"),
         (["runs.csv", "--table", "records"], 1, "simulate with traces='all' or 'loss' (--traces all|loss)"),
-        (["no/runs.csv"], 1, "no/runs.csv: No such file or directory"),
+        (["no/runs.csv"], 1, "no/runs.csv: there is no directory"),
     ],
 )
 def test_wrong_exports(call: Call, tmp_path, arguments: list[str], code: int, sentence: str):

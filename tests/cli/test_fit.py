@@ -117,7 +117,7 @@ def test_the_exact_minimum_has_to_be_known(call: Call, runs: Path):
         ("cut", ["--fit", "{fit}", "--model", "distance"], 1, "none of the 20 runs converged"),
         ("relu1", ["--fit", "{fit}", "--model", "exact"], 2, "looks at L2 to the minimum, which this simulation"),
         ("fitted", ["--out", "a.nc"], 2, "the file must end in .parquet or .csv, got a.nc"),
-        ("fitted", ["--out", "a/b.csv"], 1, "a/b.csv: No such file or directory"),
+        ("fitted", ["--out", "a/b.csv"], 1, "a/b.csv: there is no directory"),
     ],
 )  # fmt: skip
 def test_forecasts_that_cannot_be_made(call: Call, runs: Path, name: str, options: list[str], code: int, sentence: str):

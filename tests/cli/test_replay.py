@@ -69,7 +69,7 @@ def test_files(call: Call, run: jaxor.Run, tmp_path: Path):
         (1, "statistics --seed 1", "statistics holds statistics and no single runs, so no path can be replayed"),
         (1, "run --seed 1 --out old.csv", "old.csv exists already; remove it or choose another name"),
         (2, "run --seed 1 --out a.txt", "the file must end in .nc, .parquet or .csv, got a.txt"),
-        (1, "run --seed 1 --out nowhere/a.csv", "nowhere/a.csv: No such file or directory"),
+        (1, "run --seed 1 --out nowhere/a.csv", "nowhere/a.csv: there is no directory"),
     ],
 )
 def test_wrong_input_is_one_sentence(call: Call, run: jaxor.Run, code: int, arguments: str, message: str):
