@@ -61,7 +61,7 @@ def test_a_shared_order_is_that_of_seed_0() -> None:
         Dynamics(small_task(batch={"mode": "shuffle", "size": SIZE} | order, root_seed=7))
         for order in ({}, {"order": "shared"})
     )
-    keys = [run_key(7, np.uint32(seed)) for seed in (0, 5)]
+    keys = [run_key(7, jnp.uint32(seed)) for seed in (0, 5)]
     for step in (0, PER_EPOCH):
         first, other = (np.asarray(own.batches(key, jnp.int32(step))) for key in keys)
         assert not np.array_equal(first, other)
