@@ -242,7 +242,11 @@ def test_interrupted_then_resumed_is_as_if_uninterrupted(
 
 
 @pytest.mark.parametrize(
-    "asked", [["--seeds", "3000"], ["--until", "halfwidth(success)<=0.05"]], ids=["seeds", "until"]
+    "asked",
+    [
+        pytest.param(["--seeds", "3000"], id="seeds", marks=pytest.mark.full),
+        pytest.param(["--until", "halfwidth(success)<=0.05"], id="until"),
+    ],
 )
 def test_interrupted_statistics_go_on(call: Call, process: Process, asked: list[str]):
     options = [

@@ -52,7 +52,7 @@ CASES: dict[str, tuple[Experiment, bool]] = {  # with x64 or without
     "eater": (jaxor.get_experiment("relu2_two_bce_eater").replace(max_epochs=40, stop={}), False),
     "annealing": (jaxor.get_experiment("relu1_anneal").replace(max_epochs=40), False),
 }  # fmt: skip
-QUICK = "sgd", "momentum", "adam", "pivot"
+QUICK = "sgd", "adam", "pivot"
 FULL = pytest.mark.full  # each case takes some seconds to compile
 ALL = [*QUICK, *(pytest.param(name, marks=FULL) for name in CASES if name not in QUICK)]
 
@@ -362,7 +362,7 @@ def test_the_replay_ends_where_the_runs_did(name: str) -> None:
         assert_array_equal(getattr(found, attribute), getattr(run, attribute))
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", pytest.param("stream", marks=FULL)])
+@pytest.mark.parametrize("name", ["sgd", "adam", *(pytest.param(name, marks=FULL) for name in ("momentum", "stream"))])
 def test_neither_order_nor_company_of_seeds_matters(name: str) -> None:
     """I7 and I8: a seed alone, with others, in another place, in another order; runs that ended early or late."""
     run, found = trained(name), measured(name)

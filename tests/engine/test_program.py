@@ -96,7 +96,9 @@ def quartic() -> Experiment:
 START = np.random.default_rng(2).normal(size=(100, 1)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", ["none", "loss", "all", "every=7"])
+@pytest.mark.parametrize(
+    "kind", ["none", "all", *(pytest.param(kind, marks=pytest.mark.full) for kind in ("loss", "every=7"))]
+)
 def test_diverged_runs_among_others_are_what_they_are_alone(kind: str) -> None:
     seeds = np.random.default_rng(1).permutation(100)
     block = Worker(quartic(), LANES).run(seeds, Recording.parse(kind), START[seeds])
