@@ -22,7 +22,6 @@ from jaxor.simulation import simulate
 from jaxor.store.errors import StoreError
 from jaxor.store.paths import GeometryDirectory, held, select
 from jaxor.store.run import Run, open_run
-from jaxor.store.sources import find
 from jaxor.work import perform
 from jaxor.workers import Answer, Task
 
@@ -153,14 +152,14 @@ def replay_run(run: Run | str | Path, seed: int, out: str | Path | None = None) 
     source = opened(run)
     seeds = wanted(source, [seed])
     return simulate(
-        source.experiment, seeds, initial_params=_given(source, _places(source, seeds)), traces="all",
+        source.experiment, seeds, initial_params=_given(source, source.places(seeds)), traces="all",
         lane_width=source.lane_width, x64=source.x64, out=out, devices=1,
     )  # fmt: skip
 
 
 def same_bits(again: Run, stored: Run) -> bool:
     """Whether a replay ended as the stored run did: status, steps, losses, accuracy and parameters as far as stored."""
-    places = _places(stored, again.seeds)
+    places = stored.places(again.seeds)
     names = ["status", "steps", "initial_loss", "final_loss", "final_accuracy"]
     names += ["final_params"] if stored.manifest.parameters != "none" else []
     return all(np.array_equal(getattr(again, name), getattr(stored, name)[places], equal_nan=True) for name in names)
@@ -207,14 +206,8 @@ def wanted(run: Run, seeds: Any) -> NDArray[np.int64]:
     ids = check_seeds(seeds)
     if not len(ids):
         raise ValueError("seeds must not be empty; give some of the runs, or leave them out for all")
-    _places(run, ids)
+    run.places(ids)
     return ids
-
-
-def _places(run: Run, seeds: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Where the seeds are among the runs."""
-    order = np.argsort(run.seeds, kind="stable")
-    return order[find(run.seeds[order], seeds)]
 
 
 def _given(run: Run, places: NDArray[np.intp]) -> NDArray[Any] | None:
@@ -240,7 +233,7 @@ def _answers(
 
     def tasks() -> Iterator[Task]:
         for some in pieces(seeds, itertools.repeat(block)):
-            places = _places(run, expand(some))
+            places = run.places(expand(some))
             yield Task(text, some, block, _arrays(run, places, exact), seal, str(measuring))
 
     with contextlib.closing(perform(tasks(), run.experiment, devices, -(-number(seeds) // block), not seal)) as answers:

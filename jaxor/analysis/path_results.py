@@ -123,7 +123,7 @@ def look_at(experiment: Experiment, geometry: Geometry) -> Views:
 
 
 def judge_paths(
-    experiment: Experiment, geometry: Geometry, measuring: Measuring, thresholds: Thresholds | None = None
+    experiment: Experiment, geometry: Geometry, measuring: Measuring, seen: Views | None = None
 ) -> PathResult:
     """Tables and verdicts of the paths of one experiment.
 
@@ -133,9 +133,10 @@ def judge_paths(
     geometry : Geometry
     measuring : Measuring
         With which it was measured.
-    thresholds : Thresholds, optional
+    seen : Views, optional
+        What `look_at` gives, where that is known already.
     """
-    return _judged(experiment, geometry, measuring, look_at(experiment, geometry), thresholds or Thresholds())
+    return _judged(experiment, geometry, measuring, seen or look_at(experiment, geometry), Thresholds())
 
 
 def run_study(

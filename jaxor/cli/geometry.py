@@ -126,14 +126,14 @@ def _one(
         raise click.UsageError(str(error.args[0])) from error
     with contextlib.nullcontext() if quiet else progress_bar(len(ids)) as watch:
         measured = measure(run, ids, measuring, devices=devices, watch=watch)
-    found = judge_paths(run.experiment, measured, measuring)
+    seen = look_at(run.experiment, measured)
+    found = judge_paths(run.experiment, measured, measuring, seen)
     table = found.to_dict()
     assert run.path is not None  # noqa: S101 (on the command line runs are on disk)
     folder = derived(run.path, "geometry", str(measuring))
     keep(folder / "paths.json", f"{json.dumps(table, allow_nan=False)}\n".encode())
     drawn = []
     if plots:
-        seen = look_at(run.experiment, measured)
         drawn = save_geometry_plots(seen, run.experiment.name, measuring, folder)
     if as_json:
         click.echo(json.dumps({"path": str(run.path)} | table, allow_nan=False))

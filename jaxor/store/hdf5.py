@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxor.store.errors import NewerFormat, StoreError
 from jaxor.store.schema import PARAM, SCHEMA, STRLEN, Attributes, Variable, characters
@@ -39,6 +40,24 @@ _NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable.%10d"
 def create(target: Any) -> File:
     """Start an HDF5 file in a binary file object that can be read, written and searched."""
     return h5py.File(target, "w", libver=_FORMAT, track_order=True)
+
+
+def packed(
+    variables: Mapping[str, Variable],
+    arrays: Mapping[str, NDArray[Any]],
+    floats: np.dtype[Any],
+    attributes: Attributes,
+    param_names: tuple[str, ...] = (),
+) -> bytes:
+    """A whole file as bytes; equal arrays give equal bytes. Arguments as those of `define`, with the values."""
+    shapes = ((variables[name].dims, array.shape) for name, array in arrays.items())
+    sizes = {dim: size for dims, shape in shapes for dim, size in zip(dims, shape, strict=True) if dim != "param"}
+    data = BytesIO()
+    with create(data) as file:
+        define(file, {name: variables[name] for name in arrays}, sizes, floats, attributes, param_names)
+        for name, array in arrays.items():
+            file[name][...] = array
+    return data.getvalue()
 
 
 def define(

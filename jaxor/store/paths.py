@@ -11,7 +11,6 @@ import hashlib
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +68,8 @@ GEOMETRY: Mapping[str, Variable] = {
 def seal_geometry(geometry: Geometry, measuring: Measuring, manifest: Manifest) -> bytes:
     """Turn measurements along runs of a simulation into the bytes of a file; equal ones give equal bytes."""
     arrays = {("seed" if name == "seeds" else name): array for name, array in geometry.arrays()}
-    sizes = {dim: n for name, array in arrays.items() for dim, n in zip(GEOMETRY[name].dims, array.shape, strict=True)}
-    about = manifest.attributes() | {"title": f"{manifest.experiment['name']}: geometry of paths"}
-    data = BytesIO()
-    with hdf5.create(data) as file:
-        hdf5.define(file, GEOMETRY, sizes, manifest.floats, about | {"measuring": str(measuring)})
-        for name, array in arrays.items():
-            file[name][...] = array
-    return data.getvalue()
+    about = {"title": f"{manifest.experiment['name']}: geometry of paths", "measuring": str(measuring)}
+    return hdf5.packed(GEOMETRY, arrays, manifest.floats, manifest.attributes() | about)
 
 
 @held_back()  # else an interrupt may end up where h5py tidies up, and be lost

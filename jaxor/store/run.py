@@ -185,10 +185,9 @@ class Run(Simulated):
         TraceNotStored
             If the simulation recorded no traces.
         """
-        order, ascending = self._by_seed
         if not isinstance(seed, int | np.integer):
             raise KeyError(f"a seed is a whole number, got {seed!r:.60}")
-        index = int(order[find(ascending, np.array([seed]))[0]])
+        index = int(self.places(np.array([seed]))[0])
         window = int(np.searchsorted(self._windows, index, side="right")) - 1
         start, stop = self._windows[window : window + 2]
         traces = self._block(start, stop).traces
@@ -196,6 +195,11 @@ class Run(Simulated):
             raise TraceNotStored(NO_TRACES)
         rows = traces.rows(index - start)
         return Trace(traces.step[rows], traces.loss[rows], None if traces.params is None else traces.params[rows])
+
+    def places(self, seeds: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Where seeds (k,) are among the runs; KeyError if one is not."""
+        order, ascending = self._by_seed
+        return order[find(ascending, seeds)]
 
     def blocks(self, max_bytes: int = 2**26) -> Iterator[Block]:
         """Read all runs, in order, some at a time.

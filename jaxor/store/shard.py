@@ -6,7 +6,6 @@ import hashlib
 import re
 import stat
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +45,12 @@ def encode(block: Block, param_names: tuple[str, ...], attributes: Attributes) -
     """
     if not len(block) or np.any(np.diff(block.seeds) <= 0):
         raise ValueError("a shard needs runs with strictly ascending seeds")
-    arrays = columns(block)
-    sizes = {"seed": len(block), "obs": 0 if block.traces is None else len(block.traces.step)}
-    data = BytesIO()
-    with hdf5.create(data) as file:
-        variables = {name: VARIABLES[name] for name in arrays}
-        hdf5.define(file, variables, sizes, block.final_loss.dtype, attributes, param_names)
-        for name, array in arrays.items():
-            file[name][...] = array
-    return data.getvalue()
+    return hdf5.packed(VARIABLES, columns(block), block.final_loss.dtype, attributes, param_names)
 
 
 def encode_tally(tally: Tally, attributes: Attributes) -> bytes:
     """Turn counts of runs into the bytes of a shard; equal tallies give equal bytes."""
-    arrays = counts(tally)
-    sizes = {dim: n for name, array in arrays.items() for dim, n in zip(COUNTS[name].dims, array.shape, strict=True)}
-    data = BytesIO()
-    with hdf5.create(data) as file:
-        hdf5.define(file, COUNTS, sizes, np.dtype(np.float32), attributes)
-        for name, array in arrays.items():
-            file[name][...] = array
-    return data.getvalue()
+    return hdf5.packed(COUNTS, counts(tally), np.dtype(np.float32), attributes)
 
 
 def seal(finished: Block | Tally, manifest: Manifest) -> bytes:
