@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -43,16 +43,18 @@ class Looks:
 
         def run(lane: tuple[Any, ...]) -> Mapping[str, Array]:
             key, initial, reference, ended, steps, params, models, batches = lane
-            found = dict(each(lambda look: self._one(key, reference, *look), (steps, params, models, batches)))
+            found = dict(self._each(lambda look: self._one(key, reference, *look), (steps, params, models, batches)))
             found["reference_loss"] = self._objective.of_task(reference, ended)
             fractions = jnp.linspace(0, 1, FRACTIONS, dtype=initial.dtype)
             points = initial + fractions[:, None] * (reference - initial)
-            found["line_loss"] = each(lambda point: self._objective.of_task(point, ended), points)
+            found["line_loss"] = self._each(lambda point: self._objective.of_task(point, ended), points)
             return found
 
-        # Wide nets one after the other: a forward pass over the whole task takes memory.
-        each: Any = (lambda function, arrays: jax.vmap(function)(arrays)) if self._layout is NARROW else lax.map
-        return each(run, (keys, initial, reference, ended, steps, params, models, batches))
+        return self._each(run, (keys, initial, reference, ended, steps, params, models, batches))
+
+    def _each(self, function: Callable[[Any], Any], arrays: Any) -> Any:
+        """A function of all rows; of wide nets one after the other, since what is done of each takes memory."""
+        return jax.vmap(function)(arrays) if self._layout is NARROW else lax.map(function, arrays)
 
     def _one(
         self, key: Array, reference: Array, steps: Array, params: Array, models: Any, batches: Any
@@ -60,7 +62,7 @@ class Looks:
         """One look at one run: steps (1 + lags,), the look's own first."""
         first = jax.tree.map(lambda array: array[0], models)
         away = params - reference
-        gradients = jax.vmap(lambda *look: self._objective.of_step(key, *look)[1])(params, models, steps, batches)
+        gradients = self._each(lambda look: self._objective.of_step(key, *look)[1], (params, models, steps, batches))
         across = gradients - away * (jnp.sum(gradients * away, 1) / jnp.sum(away * away, 1))[:, None]
         size, whole = (jnp.sqrt(jnp.sum(part * part, 1)) for part in (across, gradients))
         size = jnp.where(size > ROUNDING * jnp.finfo(params.dtype).eps * whole, size, jnp.nan)

@@ -64,7 +64,9 @@ class Measurer:
     def __post_init__(self) -> None:
         self._dynamics = self.worker.program.dynamics
         self._layout = self.worker.program.layout
-        self._objective = Objective(self._dynamics)
+        # Models that train alone do so because a core's cache has no room for more points than a step's.
+        alone = self.worker.lane_width == 1
+        self._objective = Objective(self._dynamics, self._dynamics.points if alone else None)
         self._along = jax.jit(self._look_along, compiler_options=OPTIONS)
         self._at_looks = jax.jit(Looks(self._objective, self._layout), compiler_options=OPTIONS)
 

@@ -5,12 +5,13 @@ Weight decay is part of it: lambda times the parameters in gradients, lambda / 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from numpy.typing import NDArray
 
 from jaxor.engine.geometry import BATCHES
@@ -22,13 +23,16 @@ from jaxor.experiments.registry import Component
 class Objective:
     """Losses and gradients (P,) of an experiment; `model` is the state of its model.
 
-    Attributes
+    Parameters
     ----------
     dynamics : Dynamics
+    at_once : int, optional
+        How many of a task's points go through the model together; by default all.
     """
 
-    def __init__(self, dynamics: Dynamics) -> None:
+    def __init__(self, dynamics: Dynamics, at_once: int | None = None) -> None:
         self.dynamics = dynamics
+        self._at_once = at_once
         optimizer = dynamics.experiment.optimizer
         self._decay = optimizer.options.get("weight_decay", 0.0) if isinstance(optimizer, Component) else 0.0
 
@@ -41,8 +45,13 @@ class Objective:
 
     def of_task(self, params: Array, model: Any) -> Array:
         """Loss over the whole task, as in use."""
-        loss = self.dynamics.evaluate(params, model)[0]
-        return self._decayed(loss, params, params)[0]
+        law, weights = self.dynamics.law, self.dynamics.order.unflatten(params)
+
+        def outputs(inputs: Array) -> Array:
+            return law.model.apply(weights, inputs, model, jax.random.key(0), False)[0]  # in use, models draw nothing
+
+        made = _in_parts(outputs, jnp.asarray(law.task.inputs), self._at_once)
+        return self._decayed(law.loss(made, law.task.targets), params, params)[0]
 
     def fixed_batches(self) -> NDArray[np.int64]:
         """Minibatches without a common point, the same for all seeds: (k, size), as many as there are up to BATCHES."""
@@ -77,6 +86,16 @@ class Objective:
         if not self._decay:
             return loss, gradient
         return loss + self._decay / 2 * jnp.sum(params * params), gradient + self._decay * params
+
+
+def _in_parts(function: Callable[[Array], Array], points: Array, size: int | None) -> Array:
+    """A function of any number of points (n, ...), of so many at a time and then of the rest."""
+    if size is None or size >= len(points):
+        return function(points)
+    parts, rest = jnp.split(points, [len(points) // size * size])
+    made = lax.map(function, parts.reshape(-1, size, *points.shape[1:]))
+    made = made.reshape(-1, *made.shape[2:])
+    return jnp.concatenate([made, function(rest)]) if len(rest) else made
 
 
 def _lane(key: Array, params: Array, model: Any, step: Array) -> Lane:

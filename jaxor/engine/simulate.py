@@ -30,10 +30,18 @@ MANY_WIDTHS = 16
 DRAWS_AT_ONCE = 32
 """Lane widths of draws that a selection looks at in one call."""
 
-OPTIONS: Any = {"xla_cpu_prefer_vector_width": 512, "xla_gpu_autotune_level": 0}
+OPTIONS: Any = {
+    "xla_cpu_prefer_vector_width": 512,
+    "xla_cpu_experimental_ynn_fusion_type": "",
+    "xla_gpu_autotune_level": 0,
+}
 """On CPUs XLA's own choice is vectors of 256 bits even where there are some of 512.
 
-On GPUs it would try several ways to multiply matrices and take the fastest: in another process another, of other bits.
+Products of a matrix that lanes share with one of each are one large product there. YNNPACK, where XLA takes it, cuts
+that into pieces and sums up in another order in the last one (seen on an AMD EPYC with jaxlib 0.10.2): bits would
+depend on a lane's place. Eigen, which is taken in its stead, does not, and is no slower.
+
+On GPUs XLA would try several ways to multiply matrices and take the fastest: in another process another, of other bits.
 """
 
 

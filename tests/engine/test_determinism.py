@@ -275,6 +275,17 @@ def test_wide_in_one_process_and_two_and_interrupted(tmp_path: Path, monkeypatch
     assert_equal_blocks(whole(jaxor.open_run(tmp_path / "cut")), expected)
 
 
+def test_products_with_a_shared_matrix_in_any_place() -> None:
+    """The points, which all lanes share, with 16 x 150 rows of weights: more than one tile of such a product."""
+    net = Experiment(
+        "shared", task="antipodal", model={"name": "relu_net", "inputs": 50, "hidden": 150}, loss="quadratic",
+        optimizer={"name": "sgd", "learning_rate": 0.01}, max_epochs=5,
+    )  # fmt: skip
+    worker, order = Worker(net, WIDE_LANES), np.random.default_rng(0).permutation(32)
+    computed = worker.run(np.arange(32), Recording("none"))
+    assert_equal_blocks(worker.run(order, Recording("none")), computed.take(order))
+
+
 # A model so large that its runs are trained one at a time
 
 

@@ -17,6 +17,7 @@ import jaxor
 from jaxor.analysis.geometry import along
 from jaxor.engine.geometry import BATCHES, FRACTIONS, LAGS, LOOKS, STEPS, Geometry
 from jaxor.engine.keys import BATCH, CONTROL, INIT, NOISE, run_key, stream
+from jaxor.engine.objective import Objective
 from jaxor.engine.parameters import flat_order
 from jaxor.engine.status import Status
 from jaxor.engine.step import Dynamics
@@ -346,6 +347,15 @@ def test_minibatches_of_abs1_in_expectation() -> None:
 
 
 # How runs are cut up
+
+
+@pytest.mark.parametrize("at_once", [64, 599, 5000])
+def test_losses_of_some_points_at_a_time(at_once: int) -> None:
+    """1,797 digits: with 5 over, in three equal parts, and all together."""
+    dynamics = Dynamics(jaxor.get_experiment("digits_mlp"))
+    params = jnp.asarray(np.random.default_rng(0).standard_normal(dynamics.order.size) / 10, jnp.float32)
+    state = dynamics.law.model.init(jax.random.key(0))[1]
+    assert_allclose(Objective(dynamics, at_once).of_task(params, state), dynamics.evaluate(params, state)[0], rtol=1e-6)
 
 
 def same_bits(one: Geometry, other: Geometry) -> None:
