@@ -165,7 +165,8 @@ def star_gap(loss: ArrayLike, reference_loss: ArrayLike, dot: ArrayLike) -> Floa
     >>> float(star_gap(1.0, 0.0, 2.0))
     -1.0
     """
-    return _float(loss) - _float(reference_loss) - _float(dot)
+    with np.errstate(invalid="ignore"):  # losses that are infinite
+        return _float(loss) - _float(reference_loss) - _float(dot)
 
 
 def pooled(dot: ArrayLike, distance2: ArrayLike, gradient2: ArrayLike, axis: int | None = -1) -> tuple[Floats, Floats]:
@@ -257,7 +258,7 @@ def _float(values: ArrayLike) -> Floats:
 
 
 def _normal(values: ArrayLike) -> Floats:
-    """In float64; NaN where a value is not above the smallest normal number of its own type."""
+    """In float64; NaN where a value is not finite, or not above the smallest normal number of its own type."""
     values = np.asarray(values)
     smallest = np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).tiny
-    return np.where(values > smallest, _float(values), np.nan)
+    return np.where((values > smallest) & np.isfinite(values), _float(values), np.nan)

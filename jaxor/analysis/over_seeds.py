@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -146,7 +147,8 @@ def share_figure(name: str, holds: Floats, threshold: float, beside: dict[str, F
 
 def _kept(values: Floats) -> Floats:
     """(n, k) without the seeds that lack a number."""
-    values = np.asarray(values, np.float64).reshape(len(values), -1)
+    values = np.asarray(values, np.float64)
+    values = values.reshape(len(values), math.prod(values.shape[1:]))
     return values[~np.isnan(values).any(axis=1)]
 
 

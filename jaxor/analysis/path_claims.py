@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxor.analysis.geometry import Floats
-from jaxor.analysis.over_seeds import Figure, figure, mean, median, share_figure
+from jaxor.analysis.over_seeds import Figure, figure, mean, median, number, share_figure
 from jaxor.analysis.path_views import View, Views
 from jaxor.experiments.registry import nearest
 
@@ -170,7 +170,7 @@ def positivity(seen: Views, thresholds: Thresholds, *, update: bool = False) -> 
     """P1, of gradients or of the steps that the optimizer made of them."""
     view, null = (seen.update, seen.null_update) if update else (seen.gradient, seen.null)
     controls = {} if update else seen.controls()
-    walk = float(np.nanmean(null.early().share_positive())) if len(null.steps) else float("nan")
+    walk = number(mean, null.early().share_positive())
     return Verdict(
         "P1", "gamma is above 0 almost always, and well above that of a random walk" + " (steps taken)" * update,
         f"gamma almost always above 0 with minibatch gradients [ABS, REV]; {UNREAD}",
@@ -239,7 +239,8 @@ def _rates(seen: Views, thresholds: Thresholds, own_end: bool) -> list[Verdict]:
 
     def rises(view: View) -> Floats:
         tenths = _without_rounding(view.tenths("local_rate"))
-        return np.where(np.isnan(tenths).any(axis=1), np.nan, np.nan_to_num(tenths).argmax(axis=1) > 0)
+        found = (np.nan_to_num(tenths).argmax(axis=1) > 0) & (tenths.max(axis=1) > 0)
+        return np.where(np.isnan(tenths).any(axis=1), np.nan, found)
 
     return [
         Verdict(
@@ -251,7 +252,7 @@ def _rates(seen: Views, thresholds: Thresholds, own_end: bool) -> list[Verdict]:
             "P7 warm-up", "the locally optimal rate rises first", paper,
             (
                 share_figure(
-                    "share of seeds with the highest rate after tenth 1", rises(seen.gradient.early()),
+                    "share of seeds with the highest tenth after the first", rises(seen.gradient.early()),
                     thresholds.warm_up, _beside(rises, seen.gradient, seen.null, seen.controls()),
                 ),
                 _figure("highest rate / rate of tenth 1", _rise, _tenths("local_rate"), seen, thresholds.rise, ">="),
@@ -282,24 +283,30 @@ def _tenths(name: str, part: slice = slice(None)) -> Quantity:
 
 def _largest_variation(values: Floats) -> NDArray[Any]:
     """Standard deviation over the size of the mean, in the tenth where that is largest."""
+    if values.shape[-2] < 2:
+        return np.full(values.shape[:-2], np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = values.std(axis=-2, ddof=1) / np.abs(values.mean(axis=-2))
     return found.max(axis=-1)
 
 
 def _range(values: Floats) -> NDArray[Any]:
-    """Largest over smallest median of a tenth; infinite if one is not above 0."""
-    medians = np.median(values, axis=-2)
+    return largest_over_smallest(np.median(values, axis=-2))
+
+
+def largest_over_smallest(medians: Floats) -> NDArray[Any]:
+    """Of medians of tenths (..., k); infinite if one is not above 0, NaN if one is."""
     low, high = medians.min(axis=-1), medians.max(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(low > 0, high / low, np.inf)
+        return np.where(np.isnan(low), np.nan, np.where(low > 0, high / low, np.inf))
 
 
 def _rise(values: Floats) -> NDArray[Any]:
-    """Largest median of a tenth over that of the first; infinite if that is not above 0."""
+    """Largest median of a tenth over that of the first; infinite if only that is not above 0, 0 if no one is."""
     medians = np.median(values, axis=-2)
+    first, highest = medians[..., 0], medians.max(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(medians[..., 0] > 0, medians.max(axis=-1) / medians[..., 0], np.inf)
+        return np.where(first > 0, highest / first, np.where(highest > 0, np.inf, 0.0))
 
 
 def _trend(view: View) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxor.analysis.path_arms import Medians, batch_claims, optimizer_claim
 from jaxor.analysis.path_claims import Thresholds, Verdict, claims, positivity
+from jaxor.analysis.path_looks import Looks, looks
 from jaxor.analysis.path_study import Arm, PathStudy
 from jaxor.analysis.path_tables import Tenths, tenths
 from jaxor.analysis.path_views import Views, views
@@ -38,10 +39,13 @@ class PathResult:
     status : dict of str to int
         How the runs ended.
     difference : float
-        The largest between final parameters of the first pass and of the replay.
+        The largest between final parameters of the first pass and of the replay, of runs with as many steps in both.
+    lengths : int
+        Runs whose replay took another number of steps.
     closed : bool
         Whether the null is a closed form; else walks were simulated.
     tenths : Tenths
+    looks : Looks
     verdicts : tuple of Verdict
     """
 
@@ -52,8 +56,10 @@ class PathResult:
     steps: tuple[int, int]
     status: dict[str, int]
     difference: float
+    lengths: int
     closed: bool
     tenths: Tenths
+    looks: Looks
     verdicts: tuple[Verdict, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,8 +67,10 @@ class PathResult:
         return {
             "experiment": self.experiment.to_dict(), "reference": str(self.measuring), "seeds": self.seeds,
             "parameters": self.parameters, "steps": list(self.steps), "status": self.status,
-            "difference": self.difference, "null": "closed form" if self.closed else "surrogate",
-            "tenths": self.tenths.to_dict(), "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "difference": self.difference, "other_lengths": self.lengths,
+            "null": "closed form" if self.closed else "surrogate",
+            "tenths": self.tenths.to_dict(), "looks": self.looks.to_dict(),
+            "verdicts": [verdict.to_dict() for verdict in self.verdicts],
         }  # fmt: skip
 
 
@@ -189,11 +197,13 @@ def _of_arm(study: PathStudy, arm: Arm, geometry: Geometry) -> tuple[PathResult,
 def _judged(
     experiment: Experiment, geometry: Geometry, measuring: Measuring, seen: Views, thresholds: Thresholds
 ) -> PathResult:
+    same = ~np.isinf(geometry.difference)
     return PathResult(
         experiment, measuring, len(geometry), _parameters(experiment),
         (min(geometry.steps.tolist(), default=0), max(geometry.steps.tolist(), default=0)),
         {Status(code).name.lower(): int(np.sum(geometry.status == code)) for code in np.unique(geometry.status)},
-        float(np.max(geometry.difference, initial=0.0)), seen.closed, tenths(seen),
+        float(geometry.difference[same].max(initial=0.0)), int((~same).sum()), seen.closed, tenths(seen),
+        looks(geometry),
         tuple(claims(seen, thresholds, own_end=measuring.reference == "final")),
     )  # fmt: skip
 

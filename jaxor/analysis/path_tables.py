@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxor.analysis.geometry import Floats
-from jaxor.analysis.over_seeds import finite
+from jaxor.analysis.over_seeds import finite, number
+from jaxor.analysis.path_claims import largest_over_smallest
 from jaxor.analysis.path_views import View, Views, group_medians
 
 
@@ -26,12 +27,15 @@ class Tenths:
     positive : mapping of str to float
         ``all`` and ``early`` (first 95 %): of all runs together; ``worst``: the lowest of a run, first 95 %;
         ``null``, ``other``, ``random`` and ``labels``: first 95 %.
+    first_rates : (10,) float64
+        ``relative_rate`` of the hundredths that the first tenth is made of; NaN of those without a step.
     ranges : mapping of str to float
         Largest over smallest of tenths 2 to 8 of ``rsi``, ``eb`` and ``gamma``; infinite if one is not above 0.
     """
 
     columns: Mapping[str, Floats]
     positive: Mapping[str, float]
+    first_rates: Floats
     ranges: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,6 +43,7 @@ class Tenths:
         return {
             "columns": {name: [finite(value) for value in column] for name, column in self.columns.items()},
             "positive": {name: finite(value) for name, value in self.positive.items()},
+            "first_rates": [finite(value) for value in self.first_rates],
             "ranges": {name: finite(value) for name, value in self.ranges.items()},
         }
 
@@ -64,25 +69,15 @@ def tenths(seen: Views) -> Tenths:
     positive = {
         "all": _positive(view),
         "early": _positive(view.early()),
-        "worst": float(np.min(view.early().share_positive(), initial=np.inf, where=_started(view))),
+        "worst": number(np.min, view.early().share_positive()),
         "null": _positive(seen.null.early()),
         **dict(zip(("other", "random", "labels"), map(_positive, seen.controls().values()), strict=True)),
     }
-    return Tenths(columns, positive, {name: _range(columns[name][1:8]) for name in ("rsi", "eb", "gamma")})
-
-
-def _started(view: View) -> Any:
-    return ~np.isnan(view.early().share_positive())
+    ranges = {name: float(largest_over_smallest(columns[name][1:8])) for name in ("rsi", "eb", "gamma")}
+    return Tenths(columns, positive, seen.update.pooled("local_rate", 100)[:10], ranges)
 
 
 def _positive(view: View) -> float:
     """Share of all steps of all runs; NaN of none."""
     there = view.positive[~np.isnan(view.positive)]
     return float(there.mean()) if len(there) else float("nan")
-
-
-def _range(medians: Floats) -> float:
-    if np.isnan(medians).any():
-        return float("nan")
-    low, high = medians.min(), medians.max()
-    return float(high / low) if low > 0 else float("inf")

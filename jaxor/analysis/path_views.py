@@ -49,7 +49,11 @@ class View:
     @property
     def tenth(self) -> NDArray[np.int64]:
         """Tenth of its own run that each step is in, (n, k); beyond a run's end what comes is of no use."""
-        return np.minimum(TENTHS * self.step.astype(np.int64) // np.maximum(self.steps, 1)[:, None], TENTHS - 1)
+        return self.part(TENTHS)
+
+    def part(self, parts: int) -> NDArray[np.int64]:
+        """The same of any number of equal parts."""
+        return np.minimum(parts * self.step.astype(np.int64) // np.maximum(self.steps, 1)[:, None], parts - 1)
 
     @property
     def late(self) -> NDArray[np.bool_]:
@@ -85,9 +89,9 @@ class View:
         group = TENTHS * np.arange(len(self.steps))[:, None] + self.tenth
         return group_medians(getattr(self, name), group, TENTHS * len(self.steps)).reshape(-1, TENTHS)
 
-    def pooled(self, name: str) -> Floats:
-        """Median over the runs and steps of each tenth, (10,)."""
-        return group_medians(getattr(self, name), self.tenth, TENTHS)
+    def pooled(self, name: str, parts: int = TENTHS) -> Floats:
+        """Median over the runs and steps of each tenth or other equal part, (parts,)."""
+        return group_medians(getattr(self, name), self.part(parts), parts)
 
 
 def group_medians(values: Floats, group: NDArray[np.integer[Any]], groups: int) -> Floats:
@@ -103,7 +107,8 @@ def group_medians(values: Floats, group: NDArray[np.integer[Any]], groups: int) 
     size = np.bincount(group, minlength=groups)
     start = np.cumsum(size) - size
     ordered = np.append(values[np.lexsort((values, group))], np.nan)  # the end is what empty groups point at
-    middle = ordered[start + (size - 1) // 2] + ordered[start + size // 2]
+    with np.errstate(invalid="ignore"):  # between infinities
+        middle = ordered[start + (size - 1) // 2] + ordered[start + size // 2]
     return np.where(size > 0, middle / 2, np.nan)
 
 
@@ -136,9 +141,9 @@ class Views:
     closed: bool
 
     def controls(self, *, whole: bool = False) -> dict[str, View]:
-        """By name; the first 95 % of each run, or the whole of it. Looks are all before the last 5 %."""
-        seen = {"other seed's end": self.other, "random point": self.random}
-        return {name: view if whole else view.early() for name, view in seen.items()} | {"random labels": self.labels}
+        """By name; the first 95 % of each run, or the whole of it."""
+        seen = {"other seed's end": self.other, "random point": self.random, "random labels": self.labels}
+        return {name: view if whole else view.early() for name, view in seen.items()}
 
 
 def views(geometry: Geometry, null: Walk, parameters: int | None = None) -> Views:

@@ -64,7 +64,7 @@ def closed_form(measured: Measured) -> Walk:
     array([[0.5       , 0.577..., 0.707..., 1.        ]])
     """
     gradient2, step2 = (np.asarray(measured.padded(name), np.float64) for name in ("gradient2", "step2"))
-    later = np.cumsum(np.nan_to_num(step2)[:, ::-1], axis=1)[:, ::-1]
+    later = np.cumsum(np.where(np.isnan(step2), 0, step2)[:, ::-1], axis=1)[:, ::-1]
     return Walk(np.sqrt(gradient2 * step2), np.where(np.isnan(step2), np.nan, later), gradient2, step2, step2)
 
 

@@ -87,7 +87,8 @@ class Geometry:
     status : (n,) int8
     steps : (n,) int32
     difference : (n,) float
-        Largest difference between the final parameters of the replay and those of the run itself; 0 if bits are equal.
+        Largest difference between the final parameters of the replay and those of the run itself; 0 if bits are equal,
+        infinite if the replay took another number of steps.
     reference_loss : (n,) float
         Loss over the whole task at w*, with the state that a model has at the end.
     loss : (obs,) float
@@ -98,7 +99,7 @@ class Geometry:
         <s_t, d_t> and ||s_t||^2 of the step s_t = w_t - w_{t+1} that the optimizer took.
     other_dot, other_distance2 : (obs,) float
         <g_t, d> and ||d||^2 with the final parameters of another seed in place of w*: of seed 1 for seed 0 and
-        the other way round, of 3 for 2, and so on; NaN if that one was not measured along.
+        the other way round, of 3 for 2, and so on; NaN if first parameters were given and that one is not among them.
     random_dot, random_distance2 : (obs,) float
         The same with a random point as far from the first parameters as w* is.
     look_step : (n, LOOKS) int32
@@ -113,7 +114,7 @@ class Geometry:
         At a look t and a lag k: the cosine between the parts of g_t and g_{t+k} across d_t and d_{t+k}, and
         ||w_t - w_{t+k}||; NaN beyond the end.
     line_loss : (n, FRACTIONS) float
-        The same on the straight line from the first parameters to w*.
+        Loss over the whole task on the straight line from the first parameters to w*, both ends included.
     """
 
     seeds: NDArray[np.int64]

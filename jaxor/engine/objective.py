@@ -51,7 +51,9 @@ class Objective:
             return law.model.apply(weights, inputs, model, jax.random.key(0), False)[0]  # in use, models draw nothing
 
         made = _in_parts(outputs, jnp.asarray(law.task.inputs), self._at_once)
-        return self._decayed(law.loss(made, law.task.targets), params, params)[0]
+        # Else XLA would compute in seconds what of a loss depends on the targets alone, and say so on the terminal.
+        targets = lax.optimization_barrier(jnp.asarray(law.task.targets))
+        return self._decayed(law.loss(made, targets), params, params)[0]
 
     def fixed_batches(self) -> NDArray[np.int64]:
         """Minibatches without a common point, the same for all seeds: (k, size), as many as there are up to BATCHES."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxor.analysis.over_seeds import Figure
 from jaxor.analysis.path_claims import SHOWN, Verdict
+from jaxor.analysis.path_looks import Looks
 from jaxor.analysis.path_results import Comparison, PathResult, StudyResult
 from jaxor.analysis.path_tables import Tenths
 from jaxor.engine.geometry import Measuring
@@ -33,6 +34,7 @@ def paths_text(result: PathResult) -> str:
         fields(_head(result)),
         section("Tenths of each run's own steps", _tenths(result.tenths)),
         section("Steps with gamma above 0", _positive(result.tenths)),
+        section("Ten looks along each run", _looks(result.looks)),
         section("Claims", _claims(result.verdicts)),
         section("The same numbers elsewhere", _beside(result.verdicts)),
         section("What the claims are", "\n".join(_about(result.verdicts))),
@@ -47,6 +49,8 @@ def _head(result: PathResult) -> list[tuple[str, str]]:
     bits = "bit for bit the runs themselves"
     if result.difference:
         bits = f"up to {result.difference:.2g} away from the runs' own final parameters"
+    if result.lengths:
+        bits += f"; {count(result.lengths, 'run')} took another number of steps than when they were stored"
     null = "closed form, from the lengths of steps and gradients"
     if not result.closed:
         null = "one walk a run through its own optimizer, fed Gaussian gradients of the lengths seen"
@@ -65,18 +69,17 @@ def reference_text(measuring: Measuring) -> str:
     Examples
     --------
     >>> print(reference_text(Measuring("extra", 50)))
-    where each run is 50 steps after its end; forces less than the end itself, which the last steps lead to
+    where each run is 50 steps after its end; forces less than the end itself, which the last steps lead to. The null is
+    that of a walk to its own end all the same
     """
+    null = "The null is that of a walk to its own end all the same"
     if measuring.reference == "extra":
         return (
             f"where each run is {count(measuring.extra, 'step')} after its end; forces less than the end itself, which "
-            "the last steps lead to"
+            f"the last steps lead to. {null}"
         )
     if measuring.reference == "exact":
-        return (
-            "the exact minimum nearest to each run (a saddle's stationary point); forces nothing. The null is that of "
-            "a walk to its own end all the same"
-        )
+        return f"the exact minimum nearest to each run (a saddle's stationary point); forces nothing. {null}"
     return (
         "where each run itself ends. This forces, whatever the landscape (derived, of plain gradient descent and of "
         "the steps of all others): the mean of <g, d> weighted with the rates is above 0; at the last step RSI = EB = "
@@ -102,6 +105,29 @@ def _tenths(tenths: Tenths) -> str:
         "rate in use; factor: ||d||^2 after a step over before. Largest over smallest of tenths 2 to 8: "
         f"{ranges}."
     )
+    if not np.isnan(tenths.first_rates).any():
+        rates = " ".join(map(_number, tenths.first_rates.tolist()))
+        words += f" Rate/used within tenth 1, by hundredths of the run: {rates}."
+    return f"{columns(rows, '>' * len(rows[0]))}\n\n{wrapped(words)}"
+
+
+_LOOKS = {
+    "full_loss": "loss", "full_gamma": "gamma", "batch_gamma": "of minibatches", "batch_spread": "their spread",
+    "lag_1": "cosine, lag 1", "lag_10": "10", "lag_50": "50", "star_convex": "star-convex",
+}  # fmt: skip
+
+
+def _looks(looks: Looks) -> str:
+    rows = [("look", *_LOOKS.values())]
+    for place in range(10):
+        rows.append((str(place + 1), *(_number(float(looks.columns[name][place])) for name in _LOOKS)))
+    words = (
+        "Medians over seeds in the middle of each tenth: loss and gamma over the whole task; gamma of fixed "
+        "minibatches, and the standard deviation of their RSI over its mean; cosine between the parts across the path "
+        "of two gradients 1, 10 and 50 steps apart; share of seeds with f(w) - f(w*) <= <grad f, d>. On the straight "
+        f"line from w_0 to w* the loss nowhere rises for {figure_text(100 * looks.falling, '.3g')} % of the seeds; "
+        f"its highest is {_number(looks.highest)} times the first (median)."
+    )
     return f"{columns(rows, '>' * len(rows[0]))}\n\n{wrapped(words)}"
 
 
@@ -124,17 +150,30 @@ def _figures(verdicts: Iterable[Verdict]) -> list[tuple[str, Figure]]:
 
 def _claims(verdicts: Sequence[Verdict]) -> str:
     answers = iter(verdict.answer for verdict in verdicts)
-    rows = [("claim", "number", "value", "95 %", "seeds 5-95 %", "needed", "so", "claim is")]
+    rows = [("claim", "number", "value", "95 %", "seeds", "their 5-95 %", "needed", "so", "claim is")]
     for claim, one in _figures(verdicts):
         spread = "-" if one.spread is None else _interval(one.spread)
         needed = f"{one.relation} {one.threshold:g}"
         last = next(answers) if claim else ""
         rows.append(
-            (claim, one.name, _number(one.value), _interval(one.interval), spread, needed, SHORT[one.answer], last)
+            (
+                claim,
+                one.name,
+                _number(one.value),
+                _interval(one.interval),
+                f"{one.seeds:,}",
+                spread,
+                needed,
+                SHORT[one.answer],
+                last,
+            )  # fmt: skip
         )
     reasons = [f"{verdict.claim} is undecided: {verdict.reason}." for verdict in verdicts if verdict.reason]
-    words = "Of the first 95 % of each run, P6 of all; 95 %: seeds resampled, shares of seeds Wilson's."
-    return "\n".join([columns(rows, "<<>>>><<"), "", *map(wrapped, [words, *reasons])])
+    words = (
+        "Of the first 95 % of each run, P6 of all; 95 %: seeds resampled, shares of seeds Wilson's; seeds: those that "
+        "have the number, which takes a step in each of the tenths it is of."
+    )
+    return "\n".join([columns(rows, "<<>>>>><<"), "", *map(wrapped, [words, *reasons])])
 
 
 def _beside(verdicts: Sequence[Verdict]) -> str:
@@ -161,7 +200,7 @@ def study_text(result: StudyResult) -> str:
     head = [
         ("study", f"{study.name}: {study.title}"),
         ("factor", study.factor),
-        ("seeds", f"{study.seeds:,} an arm; at least {study.thresholds.seeds} with a number are needed to decide"),
+        ("seeds", f"{study.seeds:,} an arm; deciding takes {study.thresholds.seeds} with a number, shares near 1 more"),
     ]
     measurings = {str(arm.measuring): arm.measuring for arm in study.arms}
     head += [("w*" + f" ({name})" * (len(measurings) > 1), reference_text(one)) for name, one in measurings.items()]
@@ -225,7 +264,10 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
             rows.append((head, what, _number(found.value), _interval(found.interval), *cells, tail))
         if verdict.reason:
             lines.append(wrapped(f"{verdict.claim}, {', '.join(one.labels)}: {verdict.reason}."))
-    words = "P2 and P2': shares of seeds, in the first 95 % of each run; in the null and elsewhere the same share."
+    words = (
+        "Of P2 and P2' all columns are shares of seeds, in the first 95 % of each run: in the null and elsewhere that "
+        "of seeds for which the quantity at the head grows in place of gamma. Of P3 they are the numbers themselves."
+    )
     return "\n".join([columns(rows, "<<>>" + ">" * len(names) + "<"), "", wrapped(words), *lines])
 
 

@@ -6,13 +6,17 @@ import math
 from functools import cache
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxor import get_experiment, simulate
-from jaxor.analysis.exact import ExactLaw, exact_law, has_exact_minimum, nearest_minimum
+from jaxor.analysis.exact import ExactLaw, exact_law, exact_reference, has_exact_minimum, nearest_minimum
 from jaxor.analysis.laws import LogLaw
 from jaxor.analysis.rows import Rows, rows_of
+from jaxor.engine.objective import Objective
+from jaxor.engine.step import Dynamics
 
 ABS1 = get_experiment("abs1_convergence")
 SLOPES = {0.01: 49.50, 0.05: 9.491, 0.1: 4.4814, 0.2: 1.9576, 0.4: 0.6213}
@@ -127,3 +131,21 @@ def test_where_runs_start_does_not_matter_to_the_law():
     assert law is not None
     distance = np.linalg.norm(rows.state - rows.reference, axis=1)
     np.testing.assert_array_equal(law.remaining(distance), rows.remaining)
+
+
+@pytest.mark.parametrize("name", ["abs1_convergence", "quadratic_bowl", "saddle_point"])
+def test_exact_references_are_stationary_with_weight_decay_too(name: str):
+    experiment = get_experiment(name).replace(**{"optimizer.weight_decay": 0.5})
+    reference = exact_reference(experiment.to_dict())
+    assert reference is not None
+    dynamics = Dynamics(experiment)
+    some = np.random.default_rng(0).standard_normal(dynamics.order.size)
+    with jax.enable_x64(True):
+        state = dynamics.law.model.init(jax.random.key(0))[1]
+        gradient = jax.grad(Objective(dynamics).of_task)(jnp.asarray(reference(some[None])[0]), state)
+    np.testing.assert_allclose(gradient, 0, atol=1e-14)
+
+
+def test_no_exact_reference_where_weight_decay_moves_it_to_an_unknown_place():
+    experiment = get_experiment("rosenbrock_valley").replace(**{"optimizer.weight_decay": 0.5})
+    assert exact_reference(experiment.to_dict()) is None

@@ -128,6 +128,11 @@ def test_where_a_length_is_zero() -> None:
     assert np.isnan(geometry.rsi(lost, lost)).all() and geometry.rsi(1e-40, 1e-40) == 1
 
 
+def test_lengths_that_overflow_have_no_ratios() -> None:
+    found = forms(np.float32([1.0, np.inf]), np.float32([np.inf, np.inf]), np.float32([1.0, np.inf]))
+    assert np.isnan([found.rsi, found.eb, found.gamma]).all()
+
+
 def test_a_quadratic() -> None:
     """I4: all that eigenvalues between mu and L say of the distance to the minimum."""
     path = quadratic(np.full(80, 0.2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,15 @@ def test_quadratic() -> None:
 def test_thresholds_decide(claim: str, thresholds: dict[str, float]) -> None:
     assert verdicts(BOWL)[claim].answer == "supported"
     assert verdicts(BOWL, **thresholds)[claim].answer == "not"
+
+
+def test_rates_below_0_are_no_warm_up() -> None:
+    """Negative and nearer to 0 with time: they grow, but no rate would be good."""
+    gradient = WALK.gradient
+    below = replace(gradient, local_rate=-1 / (1 + gradient.step) + np.zeros_like(gradient.local_rate))
+    found = verdicts(replace(WALK, gradient=below))["P7 warm-up"]
+    assert [one.value for one in found.figures] == [0, 0]
+    assert found.answer == "not"
 
 
 def test_few_seeds_decide_nothing() -> None:

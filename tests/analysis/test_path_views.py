@@ -80,6 +80,20 @@ def test_controls_are_seen_from_other_points() -> None:
     assert_allclose(seen.random.eb**2, geometry.padded("gradient2") / geometry.padded("random_distance2"))
 
 
+def test_controls_end_with_the_first_95_percent() -> None:
+    """Of 60 steps the last look, 57, is late."""
+    seen = views(random_walks(3), closed_form(random_walks(3)), 400)
+    for whole in (False, True):
+        there = ~np.isnan(seen.controls(whole=whole)["random labels"].gamma)
+        assert there.sum(axis=1).tolist() == [10 if whole else 9] * 3
+
+
+def test_parts_of_another_size() -> None:
+    seen = views(random_walks(3, 200), closed_form(random_walks(3, 200)), 400)
+    wanted = [np.median(seen.gradient.gamma[:, 2 * part : 2 * part + 2]) for part in range(100)]
+    assert_allclose(seen.gradient.pooled("gamma", 100), wanted)
+
+
 def test_simulated_walks_are_averaged_by_steps_to_go() -> None:
     seen = views(RAGGED, Walk(**{name: RAGGED.padded(name).astype(np.float64) for name in Walk.__annotations__}))
     last = [gamma[::-1] for gamma in gammas(RAGGED)]

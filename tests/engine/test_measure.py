@@ -14,9 +14,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 import jaxor
+from jaxor import compute
+from jaxor.analysis.exact import nearest_minimum
 from jaxor.analysis.geometry import along
-from jaxor.engine.geometry import BATCHES, FRACTIONS, LAGS, LOOKS, STEPS, Geometry
+from jaxor.engine.geometry import BATCHES, FRACTIONS, LAGS, LOOKS, STEPS, Geometry, Measuring
 from jaxor.engine.keys import BATCH, CONTROL, INIT, NOISE, run_key, stream
+from jaxor.engine.measure import Ends
 from jaxor.engine.objective import Objective
 from jaxor.engine.parameters import flat_order
 from jaxor.engine.status import Status
@@ -53,7 +56,7 @@ CASES: dict[str, tuple[Experiment, bool]] = {  # with x64 or without
     "eater": (jaxor.get_experiment("relu2_two_bce_eater").replace(max_epochs=40, stop={}), False),
     "annealing": (jaxor.get_experiment("relu1_anneal").replace(max_epochs=40), False),
 }  # fmt: skip
-QUICK = "sgd", "adam", "pivot"
+QUICK = "sgd", "momentum", "adam"
 FULL = pytest.mark.full  # each case takes some seconds to compile
 ALL = [*QUICK, *(pytest.param(name, marks=FULL) for name in CASES if name not in QUICK)]
 
@@ -395,6 +398,25 @@ def test_stored_ends_are_not_needed() -> None:
     made, x64 = CASES["sgd"]
     run = jaxor.simulate(made, SEEDS, lane_width=16, traces="none", parameters="none", x64=x64)
     same_bits(jaxor.measure_run(run), measured("sgd"))
+
+
+@pytest.mark.parametrize("reference", ["final", "exact"])
+def test_replays_of_another_length(reference: str) -> None:
+    """Runs that were made elsewhere and took a step more or less are measured as far as the replay goes."""
+    run = trained("sgd")
+    steps = run.steps.copy()
+    steps[2] += 1
+    steps[3] -= 1
+    exact = nearest_minimum(run.final_params) if reference == "exact" else None
+    found = compute._measurer(ABS1, 16, True).measure(
+        SEEDS, Measuring(reference), ends=Ends(steps, run.status, run.final_params), exact=exact
+    )
+    assert_array_equal(np.flatnonzero(found.difference), [2, 3])
+    assert np.isinf(found.difference[[2, 3]]).all()
+    assert_array_equal(found.steps, run.steps)
+    assert len(found.dot) == run.steps.sum() and (found.step2 > 0).all()
+    if reference == "exact":
+        assert_allclose(found.dot / found.distance2, 2, 1e-6)
 
 
 # Special runs

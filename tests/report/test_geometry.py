@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import jaxor
 from jaxor.analysis.path_results import StudyResult, judge_paths, run_study
 from jaxor.analysis.path_study import parse_study
-from jaxor.engine.geometry import Geometry, Measuring
+from jaxor.engine.geometry import Geometry, Measuring, join
 from jaxor.experiments.catalog import get_experiment
 from jaxor.experiments.experiment import Experiment
 from jaxor.report.geometry import paths_text, study_text
@@ -80,6 +81,25 @@ def test_report_says_what_was_not_bitwise_and_why_open() -> None:
     assert "up to 1e-06 away from the runs' own final parameters" in text
     assert "50 steps after its end" in text
     assert "P1 is undecided: 20 seeds have a number, at least 32 are needed." in text
+
+
+def test_report_names_replays_of_another_length() -> None:
+    geometry = quadratics(20)
+    geometry.difference[[3, 5]] = np.inf
+    found = judge_paths(get_experiment("digits_mlp"), geometry, Measuring())
+    assert "2 runs took another number of steps than when they were stored" in " ".join(paths_text(found).split())
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["other_lengths"] == 2
+
+
+def test_report_shows_looks_and_how_many_seeds_a_number_is_of() -> None:
+    text = paths_text(
+        judge_paths(get_experiment("digits_mlp"), join([quadratics(20, 200), quadratics(20, 8)]), Measuring())
+    )
+    found = sections(text)
+    assert "40" in row(found["Claims"], "P1 ")
+    assert "20" in row(found["Claims"], "P4 ")  # 8 steps leave tenths without any
+    assert "Rate/used within tenth 1, by hundredths of the run: " in " ".join(text.split())
+    assert len(row(found["Ten looks along each run"], "  10")) == 8
 
 
 def test_short_runs_have_dashes() -> None:
