@@ -129,7 +129,7 @@ def test_where_a_length_is_zero() -> None:
 
 
 def test_lengths_that_overflow_have_no_ratios() -> None:
-    found = forms(np.float32([1.0, np.inf]), np.float32([np.inf, np.inf]), np.float32([1.0, np.inf]))
+    found = forms(*(np.array(pair, np.float32) for pair in ((1, np.inf), (np.inf, np.inf), (1, np.inf))))
     assert np.isnan([found.rsi, found.eb, found.gamma]).all()
 
 
