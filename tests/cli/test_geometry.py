@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,23 @@ def test_wrong_input_is_one_sentence(call: Call, code: int, arguments: str, mess
     assert (said.exit_code, said.stdout) == (code, "")
     assert said.stderr.startswith("Error: ") and said.stderr.count("\n") == 1 and message in said.stderr
     assert not Path("run/derived").exists() and not Path("outputs").exists()
+
+
+def test_no_runs_yet(call: Call, tmp_path: Path):
+    """A simulation that was stopped before its first shard, without measurements and with those of lost runs."""
+    simulated()
+    assert call("geometry", "run").exit_code == 0
+    for shard in (tmp_path / "run/shards").iterdir():
+        shard.unlink()
+    shutil.copytree("run", "half", ignore=shutil.ignore_patterns("shards", "derived"))
+    for path in ("run", "half"):
+        for command in (["geometry", path], ["geometry", path, "--seeds", 2], ["replay", path, "--seed", 1]):
+            said = call(*command)
+            assert (said.exit_code, said.stdout) == (1, "")
+            assert said.stderr == (
+                f"Error: nothing can be replayed, since {tmp_path / path} holds 0 seeds; first repeat the jaxor "
+                "simulate ... that began it, with --resume\n"
+            )
 
 
 def test_a_damaged_file_is_named(call: Call, tmp_path: Path):
