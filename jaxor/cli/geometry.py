@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxor.cli.named import named
+from jaxor.cli.resume import noting_what_is_safe
 from jaxor.cli.types import SeedRange, Setting
 from jaxor.cli.watching import watching
 
@@ -103,7 +104,7 @@ def _runs(
     job = prepare(made, seeds or 64, traces="none")
     out = out or job.default_out
     bar = contextlib.nullcontext() if quiet else progress_bar(job.total)
-    with bar as watch:
+    with _noting(out), bar as watch:
         return execute(job, out=out, where=Where(devices), resume=out.exists(), watch=watch).run
 
 
@@ -124,12 +125,13 @@ def _one(
         ids = wanted(run, None if seeds is None else np.arange(seeds.start, seeds.stop))
     except KeyError as error:
         raise click.UsageError(str(error.args[0])) from error
-    with contextlib.nullcontext() if quiet else progress_bar(len(ids)) as watch:
-        measured = measure(run, ids, measuring, devices=devices, watch=watch)
-    seen = look_at(run.experiment, measured)
-    found = judge_paths(run.experiment, measured, measuring, seen)
-    table = found.to_dict()
     assert run.path is not None  # noqa: S101 (on the command line runs are on disk)
+    with _noting(run.path):
+        with contextlib.nullcontext() if quiet else progress_bar(len(ids)) as watch:
+            measured = measure(run, ids, measuring, devices=devices, watch=watch)
+        seen = look_at(run.experiment, measured)
+        found = judge_paths(run.experiment, measured, measuring, seen)
+    table = found.to_dict()
     folder = derived(run.path, "geometry", str(measuring))
     keep(folder / "paths.json", f"{json.dumps(table, allow_nan=False)}\n".encode())
     drawn = []
@@ -142,6 +144,11 @@ def _one(
     click.echo(f"{paths_text(found)}\n\nKept in {folder}: measurements, paths.json{names}.")
 
 
+def _noting(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Add to an interruption or failure that what was done is kept and that the same command goes on."""
+    return noting_what_is_safe(folder, lambda: "what was trained and measured is")
+
+
 def _study(name: str, out: Path | None, devices: int | None, quiet: bool, as_json: bool) -> None:
     """Report on all settings of a study."""
     from jaxor.analysis.path_results import run_study
@@ -152,7 +159,7 @@ def _study(name: str, out: Path | None, devices: int | None, quiet: bool, as_jso
 
     study = load_study(name)
     folder = out or Path("outputs") / f"geometry-{study.name}"
-    with watching(quiet) as watch:
+    with _noting(folder), watching(quiet) as watch:
         paths = Paths(folder, devices)
         found = run_study(study, paths.measure, paths.train, watch)
     text = json.dumps(found.to_dict(), allow_nan=False)

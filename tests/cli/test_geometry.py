@@ -158,6 +158,38 @@ def test_wrong_input_is_one_sentence(call: Call, code: int, arguments: str, mess
     assert not Path("run/derived").exists() and not Path("outputs").exists()
 
 
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("place", ["simulation.execute", "analysis.measure.measure", "analysis.path_results.look_at"])
+def test_an_interrupted_one_says_how_to_go_on(call: Call, monkeypatch: pytest.MonkeyPatch, place: str):
+    """While training, measuring and judging."""
+    arguments = ["geometry", "abs1_convergence", "--seeds", "4", "--out", "there", "--quiet"]
+    jaxor.simulate("abs1_convergence", 2, out="there", traces="none")
+    with monkeypatch.context() as patched:
+        patched.setattr(f"jaxor.{place}", interrupt)
+        said = call(*arguments)
+    assert (said.exit_code, said.stdout) == (130, "")
+    head, command = said.stderr.removesuffix("\n").split("; go on with: jaxor ")
+    assert head.removeprefix("Error: interrupted; what was trained and measured is safe in ").endswith("there")
+    assert command.split() == arguments
+    assert call(*arguments).exit_code == 0
+
+
+def test_an_interrupted_study_says_how_to_go_on(call: Call, monkeypatch: pytest.MonkeyPatch):
+    """Before anything is stored, and after its first arm."""
+    Path("mine.toml").write_text(STUDY)
+    monkeypatch.setattr("jaxor.analysis.path_work.Paths.measure", interrupt)
+    arguments = ["geometry", "--study", "mine.toml"]
+    assert call(*arguments).stderr == "Error: interrupted; nothing is stored\n"
+    Path("outputs/geometry-mine/mine_slow").mkdir(parents=True)
+    assert call(*arguments).stderr == (
+        "Error: interrupted; what was trained and measured is safe in outputs/geometry-mine; go on with: jaxor "
+        "geometry --study mine.toml\n"
+    )
+
+
 def test_no_runs_yet(call: Call, tmp_path: Path):
     """A simulation that was stopped before its first shard, without measurements and with those of lost runs."""
     simulated()
