@@ -104,6 +104,8 @@ def load_study(study: str | Path) -> PathStudy:
     path = Path(study)
     if path.suffix != ".toml":
         if str(study) not in list_studies():
+            if path.suffix or path.is_file():
+                raise ValueError(f"the name of a study's file must end in .toml, got {study}")
             raise ValueError(f"unknown study {str(study)!r}; {nearest(str(study), list_studies())}")
         return parse_study(str(study), (_home() / f"{study}.toml").read_text("utf-8"))
     try:

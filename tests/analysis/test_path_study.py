@@ -112,6 +112,10 @@ def test_files(tmp_path: Path) -> None:
     assert load_study(str(file)).arm("B64").experiment.name == "mine_B64"
     with pytest.raises(ValueError, match="unknown study 'digitz'; did you mean digits"):
         load_study("digitz")
+    named_otherwise = [tmp_path / "mine.txt", file.rename(tmp_path / "mine")]
+    for path in named_otherwise:
+        with pytest.raises(ValueError, match=f"^the name of a study's file must end in .toml, got {path}$"):
+            load_study(path)
 
 
 @pytest.mark.parametrize("name", list_studies())
