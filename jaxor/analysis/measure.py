@@ -196,11 +196,18 @@ def wanted(run: Run, seeds: Any) -> NDArray[np.int64]:
 
     Raises
     ------
+    StoreError
+        There are no runs yet.
     KeyError
         One of them is not stored.
     ValueError
         They are no seeds.
     """
+    if not len(run):
+        raise StoreError(
+            f"nothing can be replayed, since {run.path} holds 0 seeds; first repeat the jaxor simulate ... that began "
+            "it, with --resume"
+        )
     if seeds is None:
         return run.seeds
     ids = check_seeds(seeds)

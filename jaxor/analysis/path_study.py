@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jaxor.analysis.measure import minima_of
 from jaxor.analysis.path_claims import Thresholds
+from jaxor.analysis.ported_rates import check_ported
 from jaxor.engine.geometry import Measuring
 from jaxor.experiments.catalog import get_experiment
 from jaxor.experiments.experiment import Experiment
@@ -101,6 +104,8 @@ def load_study(study: str | Path) -> PathStudy:
     path = Path(study)
     if path.suffix != ".toml":
         if str(study) not in list_studies():
+            if path.suffix or path.is_file():
+                raise ValueError(f"the name of a study's file must end in .toml, got {study}")
             raise ValueError(f"unknown study {str(study)!r}; {nearest(str(study), list_studies())}")
         return parse_study(str(study), (_home() / f"{study}.toml").read_text("utf-8"))
     try:
@@ -109,10 +114,8 @@ def load_study(study: str | Path) -> PathStudy:
         raise ValueError(f"cannot read the study {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file in UTF-8") from error
-    try:
+    with _naming(str(path)):
         return parse_study(path.stem, text)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def parse_study(name: str, text: str) -> PathStudy:
@@ -158,6 +161,9 @@ def parse_study(name: str, text: str) -> PathStudy:
     )  # fmt: skip
     for group in study.batches:
         _check_batches([study.arm(label) for label in group])
+    for label in study.rates:
+        with _naming(f"rates ({label})"):
+            check_ported(study.arm(label).experiment)
     return study
 
 
@@ -200,12 +206,21 @@ def _arm(study: str, table: Mapping[str, Any], row: Any, where: str) -> Arm:
     if not isinstance(changes, Mapping):
         raise ValueError(f"{where}.changes must be a table of an experiment's keys, got {changes!r:.60}")
     name = f"{study}_{re.sub('[^A-Za-z0-9.-]+', '_', label).strip('_')}"
-    try:
+    with _naming(f"{where} ({label})"):
         experiment = get_experiment(_text(both, "base")).replace(**{"name": name, **changes})
         measuring = Measuring(both.get("reference", "final"), both.get("extra", 0))
-    except ValueError as error:
-        raise ValueError(f"{where} ({label}): {error}") from error
+        if measuring.reference == "exact":
+            minima_of(experiment)  # before anything is trained
     return Arm(label, experiment, measuring)
+
+
+@contextlib.contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Say in front of what is wrong where it stands."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _groups(table: Mapping[str, Any], key: str, arms: Sequence[Arm]) -> tuple[tuple[str, ...], ...]:

@@ -29,6 +29,8 @@ PARTS = 20
 WARM_UP = 0.05
 """Part of the steps in which the rate of the usual schedule rises from 0, before it falls as a cosine."""
 
+_UNEQUAL = "a schedule is read off runs with equally many steps; leave out their stop rules"
+
 Train = Callable[[Experiment, range], Run]
 """Runs of some seeds of an experiment."""
 
@@ -86,7 +88,7 @@ def rate_factors(geometry: Geometry, rate: float) -> NDArray[np.float64]:
     array([5., 5., 5.])
     """
     if np.ptp(geometry.steps) or not geometry.steps.all():
-        raise ValueError("a schedule is read off runs with equally many steps; leave out their stop rules")
+        raise ValueError(_UNEQUAL)
     along = [geometry.padded(name) for name in ("dot", "distance2", "gradient2")]
     parts = zip(*(np.array_split(values, min(PARTS, values.shape[1]), axis=1) for values in along), strict=True)
     best = np.array([local_rate(*pooled(*part, axis=None)) for part in parts])
@@ -97,6 +99,21 @@ def rate_factors(geometry: Geometry, rate: float) -> NDArray[np.float64]:
     return np.interp(np.linspace(0, 1, PARTS + 1), centres[known], np.maximum(best[known], 0) / rate)
 
 
+def check_ported(experiment: Experiment) -> None:
+    """Refuse an experiment whose runs no schedule can be read off, before any is trained.
+
+    Raises
+    ------
+    ExperimentError
+        Not plain SGD at a constant rate, or stop rules, with which runs are not equally long.
+    """
+    optimizer = experiment.to_dict()["optimizer"]
+    if optimizer.get("name") != "sgd" or optimizer["schedule"] != {"name": "constant"}:
+        raise ExperimentError(f"rates are read off plain SGD at a constant rate, got {optimizer.get('name')}")
+    if experiment.stop.loss is not None or experiment.stop.patience is not None:
+        raise ExperimentError(_UNEQUAL)
+
+
 def ported_rates(experiment: Experiment, geometry: Geometry, train: Train, thresholds: Thresholds) -> PortedRates:
     """Train fresh seeds with rates read off other runs, with constant ones, and with warm-up and cosine.
 
@@ -105,7 +122,7 @@ def ported_rates(experiment: Experiment, geometry: Geometry, train: Train, thres
     Parameters
     ----------
     experiment : Experiment
-        With plain SGD at a constant rate.
+        With plain SGD at a constant rate and no stop rules.
     geometry : Geometry
         Along runs of seeds 0, 1, ...; as many seeds after the last of them are the fresh ones.
     train : callable
@@ -114,15 +131,13 @@ def ported_rates(experiment: Experiment, geometry: Geometry, train: Train, thres
     Raises
     ------
     ExperimentError
-        Another optimizer.
+        Another optimizer, or stop rules.
     ValueError
-        Runs that are not equally long.
+        Runs that are not equally long all the same, since some diverged.
     """
-    optimizer = experiment.to_dict()["optimizer"]
-    if optimizer.get("name") != "sgd" or optimizer["schedule"] != {"name": "constant"}:
-        raise ExperimentError(f"rates are read off plain SGD at a constant rate, got {optimizer.get('name')}")
+    check_ported(experiment)
     steps, first = int(geometry.steps.max()), int(geometry.seeds.max()) + 1
-    factors = rate_factors(geometry, optimizer["learning_rate"])
+    factors = rate_factors(geometry, experiment.to_dict()["optimizer"]["learning_rate"])
     schedules = {
         "constant": {"name": "constant"},
         "warm-up and cosine": {"name": "cosine", "steps": steps, "warmup": max(int(WARM_UP * steps), 1)},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jaxor.cli.named import named
+from jaxor.cli.resume import noting_what_is_safe
 from jaxor.cli.types import SeedRange, Setting
 from jaxor.cli.watching import watching
 
@@ -60,6 +61,7 @@ def geometry(
     trained first; beside a random walk and other controls. What was measured before is not measured again.
     """
     from jaxor.engine.geometry import Measuring
+    from jaxor.report.drawing import check_matplotlib
 
     if (what is None) == (study is None):
         raise click.UsageError("give a run directory, an experiment or --study NAME, one of them")
@@ -70,6 +72,10 @@ def geometry(
                 raise click.UsageError(f"--{name} does not go with --study; the study's file says what is measured")
         _study(study, out, devices, quiet or as_json, as_json)
         return
+    if reference == "extra" and not extra:
+        raise click.UsageError("--reference extra is where a run is K steps after its end; give --extra K with it")
+    if plots:
+        check_matplotlib()
     measuring = Measuring(reference or "final", extra)
     run = _runs(str(what), measuring, seeds, settings, out, file, devices, quiet or as_json)
     _one(run, seeds, measuring, devices, plots, quiet or as_json, as_json)
@@ -103,7 +109,7 @@ def _runs(
     job = prepare(made, seeds or 64, traces="none")
     out = out or job.default_out
     bar = contextlib.nullcontext() if quiet else progress_bar(job.total)
-    with bar as watch:
+    with _noting(out), bar as watch:
         return execute(job, out=out, where=Where(devices), resume=out.exists(), watch=watch).run
 
 
@@ -124,22 +130,40 @@ def _one(
         ids = wanted(run, None if seeds is None else np.arange(seeds.start, seeds.stop))
     except KeyError as error:
         raise click.UsageError(str(error.args[0])) from error
-    with contextlib.nullcontext() if quiet else progress_bar(len(ids)) as watch:
-        measured = measure(run, ids, measuring, devices=devices, watch=watch)
-    seen = look_at(run.experiment, measured)
-    found = judge_paths(run.experiment, measured, measuring, seen)
-    table = found.to_dict()
     assert run.path is not None  # noqa: S101 (on the command line runs are on disk)
+    with _noting(run.path):
+        with contextlib.nullcontext() if quiet else progress_bar(len(ids)) as watch:
+            measured = measure(run, ids, measuring, devices=devices, watch=watch)
+        seen = look_at(run.experiment, measured)
+        found = judge_paths(run.experiment, measured, measuring, seen)
+    table = found.to_dict()
+    click.echo(json.dumps({"path": str(run.path)} | table, allow_nan=False) if as_json else paths_text(found))
     folder = derived(run.path, "geometry", str(measuring))
-    keep(folder / "paths.json", f"{json.dumps(table, allow_nan=False)}\n".encode())
-    drawn = []
+    with _writing(folder / "paths.json") as file:
+        keep(file, f"{json.dumps(table, allow_nan=False)}\n".encode())
     if plots:
-        drawn = save_geometry_plots(seen, run.experiment.name, measuring, folder)
-    if as_json:
-        click.echo(json.dumps({"path": str(run.path)} | table, allow_nan=False))
-        return
-    names = "".join(f", {file.name}" for file in drawn)
-    click.echo(f"{paths_text(found)}\n\nKept in {folder}: measurements, paths.json{names}.")
+        with _writing(folder / "bands.svg"):
+            save_geometry_plots(seen, run.experiment.name, measuring, folder)
+    if not as_json:
+        click.echo(f"\nKept in {folder}: measurements, paths.json{', bands.svg' * plots}.")
+
+
+def _noting(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Add to an interruption or failure that what was done is kept and that the same command goes on."""
+    return noting_what_is_safe(folder, lambda: "what was trained and measured is")
+
+
+@contextlib.contextmanager
+def _writing(file: Path) -> Iterator[Path]:
+    """Say of a file that cannot be written that nothing else is lost."""
+    from jaxor.store.errors import StoreError
+
+    try:
+        yield file
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {file}: {error.strerror}; the report was printed, and measurements are untouched"
+        ) from error
 
 
 def _study(name: str, out: Path | None, devices: int | None, quiet: bool, as_json: bool) -> None:
@@ -152,9 +176,12 @@ def _study(name: str, out: Path | None, devices: int | None, quiet: bool, as_jso
 
     study = load_study(name)
     folder = out or Path("outputs") / f"geometry-{study.name}"
-    with watching(quiet) as watch:
+    with _noting(folder), watching(quiet) as watch:
         paths = Paths(folder, devices)
         found = run_study(study, paths.measure, paths.train, watch)
     text = json.dumps(found.to_dict(), allow_nan=False)
-    keep(folder / "study.json", f"{text}\n".encode())
-    click.echo(text if as_json else f"{study_text(found)}\n\nKept in {folder}.")
+    click.echo(text if as_json else study_text(found))
+    with _writing(folder / "study.json") as file:
+        keep(file, f"{text}\n".encode())
+    if not as_json:
+        click.echo(f"\nKept in {folder}.")

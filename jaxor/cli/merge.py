@@ -32,7 +32,8 @@ def merge(
     try:
         merged = merge_runs(directories, out, resume=resume, allow_mixed=allow_mixed)
     except (KeyboardInterrupt, OSError) as error:
-        error.add_note(f"what has been copied is safe in {out}; {go_on(ctx)}")
+        how = go_on(ctx, "--resume")
+        error.add_note(f"what has been copied is safe in {out}; {how}")
         raise
     if as_json:
         table = {"path": str(out), "seeds": number(merged.seeds), "added": merged.added, "repeated": merged.repeated}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import click
 
 from jaxor.cli.compiled import keep_compiled
 from jaxor.cli.named import named
-from jaxor.cli.resume import go_on
+from jaxor.cli.resume import noting_what_is_safe
 from jaxor.cli.types import SeedRange, Setting
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
-@click.pass_context
 def simulate(
-    ctx: click.Context, experiment: str | None, seeds: range | None, out: Path | None, keep: str, until: str | None,
+    experiment: str | None, seeds: range | None, out: Path | None, keep: str, until: str | None,
     traces: str | None, parameters: str | None, settings: Sequence[tuple[str, Any]], resume: bool,
     allow_mixed: bool, lane_width: int | None, devices: int | None, cluster: str | None, x64: bool, cache: Path | None,
     quiet: bool, as_json: bool,
@@ -96,31 +95,19 @@ def simulate(
     )
     out, where = out or job.default_out, Where(devices, cluster, allow_mixed)
     bar = contextlib.nullcontext() if quiet or as_json else progress_bar(job.total)
-    with _noting_what_is_safe(job, out, ctx):
+    with noting_what_is_safe(out, lambda: _safe(job, out), "--resume"):
         with bar as watch:
             outcome = execute(job, out=out, where=where, resume=resume, watch=watch)
         _report(outcome, job, out, as_json)
 
 
-@contextlib.contextmanager
-def _noting_what_is_safe(job: Job, out: Path, ctx: click.Context) -> Iterator[None]:
-    """Add to an interruption or failure how many runs are stored and which command goes on."""
-    from jaxor.engine.choice import NoAcceptableDraw
+def _safe(job: Job, out: Path) -> str:
+    """How many runs are stored."""
     from jaxor.engine.seeds import number
     from jaxor.store.directory import RunDirectory
-    from jaxor.workers import WorkerError
 
-    try:
-        yield
-    except (KeyboardInterrupt, OSError, MemoryError, WorkerError, NoAcceptableDraw) as error:
-        if not out.is_dir():
-            error.add_note("nothing is stored")
-            raise
-        with contextlib.suppress(Exception):
-            safe = number(job.wanted) - number(RunDirectory.open(out).missing(job.wanted))
-            runs = f"{safe:,} runs" if job.total is None else f"{safe:,} of {job.total:,} runs"
-            error.add_note(f"{runs} are safe in {out}; {go_on(ctx)}")
-        raise
+    safe = number(job.wanted) - number(RunDirectory.open(out).missing(job.wanted))
+    return f"{safe:,} runs are" if job.total is None else f"{safe:,} of {job.total:,} runs are"
 
 
 def _report(outcome: Outcome, job: Job, out: Path, as_json: bool) -> None:

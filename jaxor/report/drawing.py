@@ -55,6 +55,20 @@ FRAME = 0.001
 _DRAWING = Lock()  # matplotlib has one style for all threads
 
 
+def check_matplotlib() -> None:
+    """Find out whether plots can be drawn, before what takes long is done for them.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    try:
+        import matplotlib.style  # noqa: F401 (whether it is there)
+    except ImportError as error:
+        raise ImportError("plots need matplotlib; install it with: pip install 'jaxor[plot]'") from error
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Draw in one style, whatever the user's own settings of matplotlib are.
@@ -64,10 +78,9 @@ def style() -> Iterator[None]:
     ImportError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.style import context
-    except ImportError as error:
-        raise ImportError("plots need matplotlib; install it with: pip install 'jaxor[plot]'") from error
+    check_matplotlib()
+    from matplotlib.style import context
+
     with _DRAWING, context(["default", dict(STYLE)]):
         yield
 

@@ -35,7 +35,7 @@ def geometry_plots(seen: Views, name: str, measuring: Measuring) -> dict[str, Fi
     Parameters
     ----------
     seen : Views
-        Of one run at least, of one step at least.
+        Of one run that moved at least.
     name : str
         Of the experiment.
     measuring : Measuring
@@ -45,10 +45,10 @@ def geometry_plots(seen: Views, name: str, measuring: Measuring) -> dict[str, Fi
     ImportError
         matplotlib is not installed.
     ValueError
-        No steps.
+        No run moved.
     """
-    if not seen.gradient.gamma.size:
-        raise ValueError("there is nothing to draw: no run took a step")
+    if np.isnan(seen.gradient.rsi).all():
+        raise ValueError("no run moved, so there is nothing to draw")
     with style():
         return {"bands": _bands(seen, name, measuring)}
 

@@ -48,6 +48,10 @@ def test_arms_are_changed_experiments() -> None:
     assert (study.thresholds.above_null, study.thresholds.stable) == (0.9, 3.0)
 
 
+def ported(**changes: Any) -> dict[str, Any]:
+    return arms({"label": "a", "changes": changes}) | {"rates": ["a"]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -73,6 +77,12 @@ def test_arms_are_changed_experiments() -> None:
         ({"batches": [["B64", "B16"]]}, r"by ascending size, got B64 \(64\), B16 \(16\)"),
         ({"batches": [["B64", "full"]]}, "compared by batch size, but differ in reference"),
         ({"thresholds": {"stble": 1}}, "thresholds.stble is not a threshold"),
+        ({"rates": ["B46"]}, "rates names the unknown arm 'B46'; did you mean B"),
+        (ported(**{"optimizer.name": "adam"}), r"rates \(a\): .* plain SGD at a constant rate, got adam"),
+        (ported(**{"optimizer.schedule": {"name": "linear", "steps": 9}}), "plain SGD at a constant rate, got sgd"),
+        (ported(**{"stop.loss": 0.1}), r"rates \(a\): .* runs with equally many steps; leave out their stop rules"),
+        (ported(**{"stop.patience": 3}), "leave out their stop rules"),
+        (arms({"label": "a"}) | {"reference": "exact"}, r"arms\[0\] \(a\): no exact minimum is known for mine_a; take"),
         ({"notes": "Note."}, "notes must be a list of texts, got 'Note.'"),
     ],
 )  # fmt: skip
@@ -102,6 +112,10 @@ def test_files(tmp_path: Path) -> None:
     assert load_study(str(file)).arm("B64").experiment.name == "mine_B64"
     with pytest.raises(ValueError, match="unknown study 'digitz'; did you mean digits"):
         load_study("digitz")
+    named_otherwise = [tmp_path / "mine.txt", file.rename(tmp_path / "mine")]
+    for path in named_otherwise:
+        with pytest.raises(ValueError, match=f"^the name of a study's file must end in .toml, got {path}$"):
+            load_study(path)
 
 
 @pytest.mark.parametrize("name", list_studies())

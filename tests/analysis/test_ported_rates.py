@@ -128,6 +128,12 @@ def test_other_optimizers_are_refused(optimizer: Any, name: str) -> None:
         ported_rates(BOWL.replace(optimizer=optimizer), quadratics(2, 40), lambda *_: pytest.fail(), Thresholds())
 
 
+@pytest.mark.parametrize("stop", [{"loss": 0.1}, {"patience": 3}])
+def test_stop_rules_are_refused(stop: dict[str, Any]) -> None:
+    with pytest.raises(ExperimentError, match="equally many steps; leave out their stop rules"):
+        ported_rates(BOWL.replace(stop=stop), quadratics(2, 40), lambda *_: pytest.fail(), Thresholds())
+
+
 def test_runs_of_different_lengths_are_refused() -> None:
     short = replace(quadratics(2, 40), steps=np.array([30, 50], np.int32))
     with pytest.raises(ValueError, match="equally many steps; leave out their stop rules"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +125,11 @@ def test_a_study_from_a_file(call: Call, tmp_path: Path, monkeypatch: pytest.Mon
         (2, "run --seeds 5:9", "seed 6 is not in this run, which holds 6 seeds, from 0 to 5"),
         (2, "run --seeds 0", "the number of seeds must be at least 1, got 0"),
         (2, "run --extra 5", "extra, a number of steps above 0, goes with reference extra and with no other"),
-        (2, "run --reference extra", "extra, a number of steps above 0, goes with reference extra"),
+        (
+            2,
+            "run --reference extra",
+            "--reference extra is where a run is K steps after its end; give --extra K with it",
+        ),
         (2, "run --reference extra --extra -1", "extra must be a whole number of steps, got -1"),
         (2, "run --reference end", "'end' is not one of 'final', 'exact', 'extra'"),
         (2, "run --set max_epochs=3", "--set and --out go with an experiment; what is in a directory is fixed"),
@@ -134,6 +140,7 @@ def test_a_study_from_a_file(call: Call, tmp_path: Path, monkeypatch: pytest.Mon
         (2, "run --study digits", "give a run directory, an experiment or --study NAME, one of them"),
         (2, "--study nosuch", "unknown study 'nosuch'; known: architecture,"),
         (2, "--study gone.toml", "cannot read the study gone.toml: No such file or directory"),
+        (2, "--study nosuch.txt", "the name of a study's file must end in .toml, got nosuch.txt"),
         (2, "--study broken.toml", "broken.toml: arms is missing"),
         (2, "--study digits --seeds 3", "--seeds does not go with --study; the study's file says what is measured"),
         (2, "--study digits --reference exact", "--reference does not go with --study"),
@@ -155,6 +162,89 @@ def test_wrong_input_is_one_sentence(call: Call, code: int, arguments: str, mess
     assert (said.exit_code, said.stdout) == (code, "")
     assert said.stderr.startswith("Error: ") and said.stderr.count("\n") == 1 and message in said.stderr
     assert not Path("run/derived").exists() and not Path("outputs").exists()
+
+
+def test_plots_need_matplotlib(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Which is said before anything is trained."""
+    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
+    said = call("geometry", "abs1_convergence", "--seeds", 4, "--plots")
+    assert (said.exit_code, said.stdout) == (1, "") and "pip install 'jaxor[plot]'" in said.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["paths.json", "bands.svg"])
+def test_the_report_is_printed_before_it_is_kept(call: Call, tmp_path: Path, name: str):
+    """Here no file can take the place of a directory."""
+    simulated()
+    file = tmp_path / "run/derived/geometry/final" / name
+    file.mkdir(parents=True)
+    said = call("geometry", "run", "--plots")
+    assert said.exit_code == 1 and "abs1_convergence: 3 parameters" in said.stdout and "Kept" not in said.stdout
+    assert said.stderr == (
+        f"Error: cannot write {file}: Is a directory; the report was printed, and measurements are untouched\n"
+    )
+    assert len(list(file.parent.glob("*.h5"))) == 1
+    table = call("geometry", "run", "--plots", "--json")
+    assert table.exit_code == 1 and json.loads(table.stdout)["seeds"] == 6
+
+
+def test_the_report_of_a_study_is_printed_before_it_is_kept(call: Call, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(path_work, "Paths", MadeUp)
+    Path("mine.toml").write_text(STUDY)
+    file = Path("outputs/geometry-mine/study.json")
+    file.mkdir(parents=True)
+    said = call("geometry", "--study", "mine.toml")
+    assert said.exit_code == 1 and "mine: Two rates" in said.stdout
+    assert said.stderr.startswith(f"Error: cannot write {file}: Is a directory; the report was printed")
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("place", ["simulation.execute", "analysis.measure.measure", "analysis.path_results.look_at"])
+def test_an_interrupted_one_says_how_to_go_on(call: Call, monkeypatch: pytest.MonkeyPatch, place: str):
+    """While training, measuring and judging."""
+    arguments = ["geometry", "abs1_convergence", "--seeds", "4", "--out", "there", "--quiet"]
+    jaxor.simulate("abs1_convergence", 2, out="there", traces="none")
+    with monkeypatch.context() as patched:
+        patched.setattr(f"jaxor.{place}", interrupt)
+        said = call(*arguments)
+    assert (said.exit_code, said.stdout) == (130, "")
+    head, command = said.stderr.removesuffix("\n").split("; go on with: jaxor ")
+    assert head.removeprefix("Error: interrupted; what was trained and measured is safe in ").endswith("there")
+    assert command.split() == arguments
+    assert call(*arguments).exit_code == 0
+
+
+def test_an_interrupted_study_says_how_to_go_on(call: Call, monkeypatch: pytest.MonkeyPatch):
+    """Before anything is stored, and after its first arm."""
+    Path("mine.toml").write_text(STUDY)
+    monkeypatch.setattr("jaxor.analysis.path_work.Paths.measure", interrupt)
+    arguments = ["geometry", "--study", "mine.toml"]
+    assert call(*arguments).stderr == "Error: interrupted; nothing is stored\n"
+    Path("outputs/geometry-mine/mine_slow").mkdir(parents=True)
+    assert call(*arguments).stderr == (
+        "Error: interrupted; what was trained and measured is safe in outputs/geometry-mine; go on with: jaxor "
+        "geometry --study mine.toml\n"
+    )
+
+
+def test_no_runs_yet(call: Call, tmp_path: Path):
+    """A simulation that was stopped before its first shard, without measurements and with those of lost runs."""
+    simulated()
+    assert call("geometry", "run").exit_code == 0
+    for shard in (tmp_path / "run/shards").iterdir():
+        shard.unlink()
+    shutil.copytree("run", "half", ignore=shutil.ignore_patterns("shards", "derived"))
+    for path in ("run", "half"):
+        for command in (["geometry", path], ["geometry", path, "--seeds", 2], ["replay", path, "--seed", 1]):
+            said = call(*command)
+            assert (said.exit_code, said.stdout) == (1, "")
+            assert said.stderr == (
+                f"Error: nothing can be replayed, since {tmp_path / path} holds 0 seeds; first repeat the jaxor "
+                "simulate ... that began it, with --resume\n"
+            )
 
 
 def test_a_damaged_file_is_named(call: Call, tmp_path: Path):

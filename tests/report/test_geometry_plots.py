@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,9 @@ def test_files_are_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_nothing_to_draw() -> None:
-    geometry = random_walks(2, 5).take(np.array([], np.intp))
-    with pytest.raises(ValueError, match="no run took a step"):
-        geometry_plots(seen(geometry), "mine", Measuring())
+    walks = random_walks(2, 5)
+    none = walks.take(np.array([], np.intp))
+    still = replace(walks, **{name: 0 * getattr(walks, name) for name in ("dot", "distance2", "step_dot", "step2")})
+    for geometry in (none, still):
+        with pytest.raises(ValueError, match="^no run moved, so there is nothing to draw$"):
+            geometry_plots(seen(geometry), "mine", Measuring())
