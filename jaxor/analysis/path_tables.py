@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxor.analysis.geometry import Floats
 from jaxor.analysis.over_seeds import finite, number
 from jaxor.analysis.path_claims import largest_over_smallest
-from jaxor.analysis.path_views import View, Views, group_medians
+from jaxor.analysis.path_views import TENTHS, View, Views, group_medians
+
+
+class Opening(NamedTuple):
+    """Median over the runs of the locally optimal rate, in units of the rate in use, at single steps of tenth 1.
+
+    Where runs differ in length it is the first tenth of the shortest.
+    """
+
+    first: float
+    """At step 0."""
+    highest: float
+    step: int
+    """At which it is highest; 0 if there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +40,15 @@ class Tenths:
     positive : mapping of str to float
         ``all`` and ``early`` (first 95 %): of all runs together; ``worst``: the lowest of a run, first 95 %;
         ``null``, ``other``, ``random`` and ``labels``: first 95 %.
-    first_rates : (10,) float64
-        ``relative_rate`` of the hundredths that the first tenth is made of; NaN of those without a step.
+    opening : Opening
+        What the tenths do not tell apart.
     ranges : mapping of str to float
         Largest over smallest of tenths 2 to 8 of ``rsi``, ``eb`` and ``gamma``; infinite if one is not above 0.
     """
 
     columns: Mapping[str, Floats]
     positive: Mapping[str, float]
-    first_rates: Floats
+    opening: Opening
     ranges: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,7 +56,11 @@ class Tenths:
         return {
             "columns": {name: [finite(value) for value in column] for name, column in self.columns.items()},
             "positive": {name: finite(value) for name, value in self.positive.items()},
-            "first_rates": [finite(value) for value in self.first_rates],
+            "opening": {
+                "step": self.opening.step,
+                "first": finite(self.opening.first),
+                "highest": finite(self.opening.highest),
+            },
             "ranges": {name: finite(value) for name, value in self.ranges.items()},
         }
 
@@ -74,10 +91,18 @@ def tenths(seen: Views) -> Tenths:
         **dict(zip(("other", "random", "labels"), map(_positive, seen.controls().values()), strict=True)),
     }
     ranges = {name: float(largest_over_smallest(columns[name][1:8])) for name in ("rsi", "eb", "gamma")}
-    return Tenths(columns, positive, seen.update.pooled("local_rate", 100)[:10], ranges)
+    return Tenths(columns, positive, _opening(seen.update), ranges)
 
 
 def _positive(view: View) -> float:
     """Share of all steps of all runs; NaN of none."""
     there = view.positive[~np.isnan(view.positive)]
     return float(there.mean()) if len(there) else float("nan")
+
+
+def _opening(view: View) -> Opening:
+    steps = max(int(view.steps.min(initial=len(view.step))) // TENTHS, 1)
+    rates = view.local_rate[:, :steps]
+    medians = group_medians(rates, np.broadcast_to(np.arange(rates.shape[1]), rates.shape), steps)
+    step = int(np.nan_to_num(medians, nan=-np.inf).argmax())
+    return Opening(float(medians[0]), float(medians[step]), step)

@@ -49,11 +49,7 @@ class View:
     @property
     def tenth(self) -> NDArray[np.int64]:
         """Tenth of its own run that each step is in, (n, k); beyond a run's end what comes is of no use."""
-        return self.part(TENTHS)
-
-    def part(self, parts: int) -> NDArray[np.int64]:
-        """The same of any number of equal parts."""
-        return np.minimum(parts * self.step.astype(np.int64) // np.maximum(self.steps, 1)[:, None], parts - 1)
+        return np.minimum(TENTHS * self.step.astype(np.int64) // np.maximum(self.steps, 1)[:, None], TENTHS - 1)
 
     @property
     def late(self) -> NDArray[np.bool_]:
@@ -89,9 +85,9 @@ class View:
         group = TENTHS * np.arange(len(self.steps))[:, None] + self.tenth
         return group_medians(getattr(self, name), group, TENTHS * len(self.steps)).reshape(-1, TENTHS)
 
-    def pooled(self, name: str, parts: int = TENTHS) -> Floats:
-        """Median over the runs and steps of each tenth or other equal part, (parts,)."""
-        return group_medians(getattr(self, name), self.part(parts), parts)
+    def pooled(self, name: str) -> Floats:
+        """Median over the runs and steps of each tenth, (10,)."""
+        return group_medians(getattr(self, name), self.tenth, TENTHS)
 
 
 def group_medians(values: Floats, group: NDArray[np.integer[Any]], groups: int) -> Floats:

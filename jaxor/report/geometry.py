@@ -105,9 +105,12 @@ def _tenths(tenths: Tenths) -> str:
         "rate in use; factor: ||d||^2 after a step over before. Largest over smallest of tenths 2 to 8: "
         f"{ranges}."
     )
-    if not np.isnan(tenths.first_rates).any():
-        rates = " ".join(map(_number, tenths.first_rates.tolist()))
-        words += f" Rate/used within tenth 1, by hundredths of the run: {rates}."
+    opening = tenths.opening
+    if opening.step:
+        words += (
+            f" Within tenth 1 rate/used rises from {_number(opening.first)} at step 0 to {_number(opening.highest)} at "
+            f"step {opening.step:,} (medians over seeds)."
+        )
     return f"{columns(rows, '>' * len(rows[0]))}\n\n{wrapped(words)}"
 
 
@@ -239,11 +242,14 @@ _NUMBERS = {
 
 
 def _numbers(result: StudyResult) -> str:
-    rows = [("arm", *_NUMBERS.values())]
+    rows = [("arm", *_NUMBERS.values(), "rate/used in tenth 1")]
     for label, arm in result.arms.items():
         found = {one.name: one for verdict in arm.verdicts for one in verdict.figures}
-        rows.append((label, *(_with_null(found[name]) for name in _NUMBERS)))
-    return f"{columns(rows, '<' + '>' * len(_NUMBERS))}\n\n{wrapped(WALK)}"
+        first, highest, step = arm.tenths.opening
+        opening = f"{_number(first)} to {_number(highest)}, step {step:,}"
+        rows.append((label, *(_with_null(found[name]) for name in _NUMBERS), opening))
+    words = "Rate/used in tenth 1: at step 0, and where its median over seeds is highest."
+    return f"{columns(rows, '<' + '>' * (len(_NUMBERS) + 1))}\n\n{wrapped(f'{WALK} {words}')}"
 
 
 def _with_null(one: Figure) -> str:

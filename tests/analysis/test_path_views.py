@@ -88,10 +88,12 @@ def test_controls_end_with_the_first_95_percent() -> None:
         assert there.sum(axis=1).tolist() == [10 if whole else 9] * 3
 
 
-def test_parts_of_another_size() -> None:
-    seen = views(random_walks(3, 200), closed_form(random_walks(3, 200)), 400)
-    wanted = [np.median(seen.gradient.gamma[:, 2 * part : 2 * part + 2]) for part in range(100)]
-    assert_allclose(seen.gradient.pooled("gamma", 100), wanted)
+def test_opening_by_hand() -> None:
+    """Of a run of 60 and one of 41 steps, the first four."""
+    seen = views(RAGGED.take(np.array([0, 2])), closed_form(RAGGED.take(np.array([0, 2]))), 30)
+    found = tenths(seen).opening
+    rates = np.median(seen.update.local_rate[:, :4], axis=0)
+    assert found == (rates[0], rates.max(), rates.argmax())
 
 
 def test_simulated_walks_are_averaged_by_steps_to_go() -> None:

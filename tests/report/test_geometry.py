@@ -98,7 +98,6 @@ def test_report_shows_looks_and_how_many_seeds_a_number_is_of() -> None:
     found = sections(text)
     assert "40" in row(found["Claims"], "P1 ")
     assert "20" in row(found["Claims"], "P4 ")  # 8 steps leave tenths without any
-    assert "Rate/used within tenth 1, by hundredths of the run: " in " ".join(text.split())
     assert len(row(found["Ten looks along each run"], "  10")) == 8
 
 
