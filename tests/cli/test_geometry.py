@@ -34,7 +34,10 @@ base = "digits_mlp"
 seeds = 33
 arms = [{label = "slow", changes = {"optimizer.learning_rate" = 0.01}}, {label = "fast"}]
 """
-KEYS = {"experiment", "reference", "seeds", "parameters", "steps", "status", "difference", "null", "tenths", "verdicts"}
+KEYS = {
+    "experiment", "reference", "seeds", "parameters", "steps", "status", "difference", "other_lengths", "null",
+    "tenths", "looks", "verdicts",
+}  # fmt: skip
 
 
 def simulated(seeds: int = 6, **options: Any) -> None:
