@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     help="The experiment of the runs in DIR if it has parts made in Python.",
 )  # fmt: skip
 @click.option("--devices", type=click.IntRange(min=1), metavar="D", help="Worker processes.  [default: one per core]")
-@click.option("--plots", is_flag=True, help="Draw RSI, EB, gamma and the contraction over the steps.")
+@click.option("--plots", is_flag=True, help="Draw RSI, EB, gamma and the locally optimal rate over the steps.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 def geometry(

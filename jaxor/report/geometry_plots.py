@@ -22,7 +22,7 @@ PLACES = 400
 
 _PANELS = {
     "rsi": "RSI, <g, d> / |d|$^2$", "eb": "EB, |g| / |d|", "gamma": "gamma, cosine of g and d",
-    "contraction": "factor of |d|$^2$ in a step",
+    "local_rate": "rate best for a step / rate in use",
 }  # fmt: skip
 _WORDS = {
     "final": "where each run ends", "exact": "the nearest exact minimum", "extra": "where each run is some steps later",
@@ -30,7 +30,7 @@ _WORDS = {
 
 
 def geometry_plots(seen: Views, name: str, measuring: Measuring) -> dict[str, Figure]:
-    """Draw RSI, EB, gamma and the contraction at each step over seeds: ``bands``.
+    """Draw RSI, EB, gamma and the locally optimal rate at each step over seeds: ``bands``.
 
     Parameters
     ----------
@@ -76,10 +76,13 @@ def _bands(seen: Views, name: str, measuring: Measuring) -> Figure:
     )  # fmt: skip
     panels = figure.subplots(2, 2, sharex=True).ravel()
     for axes, (quantity, label) in zip(panels, _PANELS.items(), strict=True):
-        _band(axes, places, seen.gradient, quantity, BLUE, "-", "seeds")
-        _band(axes, places, seen.null, quantity, VERMILION, "--", "null", band=False)
+        # Of the steps taken, since a rate of Adam is none of its gradients.
+        rate = quantity == "local_rate"
+        view, null = (seen.update, seen.null_update) if rate else (seen.gradient, seen.null)
+        _band(axes, places, view, quantity, BLUE, "-", "seeds")
+        _band(axes, places, null, quantity, VERMILION, "--", "null", band=False)
         axes.set_title(label)
-    for axes in panels[:2]:
+    for axes in panels[[0, 1, 3]]:
         _by_powers(axes)
     panels[2].axhline(0, color=GREY, lw=0.8)
     panels[3].axhline(1, color=GREY, lw=0.8)

@@ -34,10 +34,12 @@ def line(axes: Axes, label: str) -> tuple[NDArray[np.float64], NDArray[np.float6
 def test_medians_and_bands_of_each_step() -> None:
     geometry = random_walks(12, 20)
     view = seen(geometry)
-    for axes, name in zip(panels(geometry), ("rsi", "eb", "gamma", "contraction"), strict=True):
-        values = getattr(view.gradient, name)
+    both = view.gradient, view.null
+    drawn = [(*both, "rsi"), (*both, "eb"), (*both, "gamma"), (view.update, view.null_update, "local_rate")]
+    for axes, (taken, null, name) in zip(panels(geometry), drawn, strict=True):
+        values = getattr(taken, name)
         assert_allclose(line(axes, "seeds"), (np.arange(20), np.median(values, axis=0)))
-        assert_allclose(line(axes, "null"), (np.arange(20), np.median(getattr(view.null, name), axis=0)))
+        assert_allclose(line(axes, "null"), (np.arange(20), np.median(getattr(null, name), axis=0)))
         edges = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1]
         assert_allclose(
             [edges.min(), edges.max()], [f(np.quantile(values, q, axis=0)) for f, q in ((min, 0.05), (max, 0.95))]
