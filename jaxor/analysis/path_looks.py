@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxor.analysis.geometry import Floats, forms, star_gap
 from jaxor.analysis.over_seeds import finite, mean, median, number
+from jaxor.analysis.path_views import group_medians
 from jaxor.engine.geometry import LAGS, Geometry
 
 SHOWN_LAGS = (1, 10, 50)
@@ -63,7 +64,7 @@ def looks(geometry: Geometry) -> Looks:
         "batch_gamma": _medians(batches.gamma),
         "batch_spread": _medians(_spread(batches.rsi)),
         **{f"lag_{lag}": _medians(cosine[:, :, LAGS.index(lag)]) for lag in SHOWN_LAGS},
-        "star_convex": _over_runs(np.nanmean, np.where(np.isnan(gap), np.nan, gap <= 0)),
+        "star_convex": np.array([number(mean, at) for at in np.where(np.isnan(gap), np.nan, gap <= 0).T]),
     }
     line = geometry.line_loss[np.isfinite(geometry.line_loss).all(axis=1)].astype(np.float64)
     rounding = 4 * np.finfo(geometry.line_loss.dtype).eps * np.abs(line).max(axis=1, initial=0, keepdims=True)
@@ -85,9 +86,5 @@ def _spread(values: Floats) -> Floats:
 
 def _medians(values: Floats) -> Floats:
     """Over runs, and over what more there is of each look."""
-    return _over_runs(np.nanmedian, values)
-
-
-def _over_runs(over: Any, values: Floats) -> Floats:
-    rows = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
-    return np.array([np.nan if np.isnan(row).all() else over(row) for row in rows])
+    look = np.arange(values.shape[1]).reshape(1, -1, *[1] * (values.ndim - 2))
+    return group_medians(values, np.broadcast_to(look, values.shape), values.shape[1])

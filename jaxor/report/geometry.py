@@ -158,19 +158,8 @@ def _claims(verdicts: Sequence[Verdict]) -> str:
         spread = "-" if one.spread is None else _interval(one.spread)
         needed = f"{one.relation} {one.threshold:g}"
         last = next(answers) if claim else ""
-        rows.append(
-            (
-                claim,
-                one.name,
-                _number(one.value),
-                _interval(one.interval),
-                f"{one.seeds:,}",
-                spread,
-                needed,
-                SHORT[one.answer],
-                last,
-            )  # fmt: skip
-        )
+        value, interval, seeds = _number(one.value), _interval(one.interval), f"{one.seeds:,}"
+        rows.append((claim, one.name, value, interval, seeds, spread, needed, SHORT[one.answer], last))
     reasons = [f"{verdict.claim} is undecided: {verdict.reason}." for verdict in verdicts if verdict.reason]
     words = (
         "Of the first 95 % of each run, P6 of all; 95 %: seeds resampled, shares of seeds Wilson's; seeds: those that "
