@@ -2,7 +2,7 @@
 
 `python -m bench.geometry null cost thousand forecasts` takes about ten minutes; `studies` hours on two
 cores, an hour at most for each of the big ones, and goes on where it was; its run directories stay in
-``outputs/``, so that `table` finds those of the study of digits.
+``outputs/``, so that `table` finds those of the study of digits. `gpu` is `cost` by lane width, on a GPU.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from scipy.special import ndtr
 from bench.calls import peak_memory
 from bench.options import parser
 from bench.report import RESULTS, machine, ratios, text, write
+from bench.report import gpu as graphics
 from jaxor import get_experiment, simulate
 from jaxor.analysis.fit import Settings, fit_run
 from jaxor.analysis.path_study import list_studies
@@ -42,6 +43,14 @@ WALKS = ((3466, 1680, 0.975), (20_000, 500, 1.0), (500, 2000, 0.790))
 
 COSTS = {"digits_mlp": 16, "digits_conv": 4, "relu1_normal": 2048, "relu2_two_mse_sgd": 2048}
 """Experiments, and seeds that are trained and measured on one core."""
+
+GPU_WIDTHS = {
+    "digits_mlp": (256, 1024),
+    "digits_conv": (64,),
+    "shapes_skip": (64,),
+    "characters_transformer": (32,),
+}
+"""Lane widths on a GPU, all filled."""
 
 FORECASTS = ("abs1_convergence", "relu1_normal", "relu2_two_mse_sgd", "quadratic_bowl")
 LAWS = {
@@ -101,40 +110,53 @@ def null() -> dict[str, Any]:
 
 
 def cost() -> dict[str, Any]:
-    """Seconds of measuring beside those of training, in one process, everything compiled.
+    """Seconds of measuring beside those of training, on this processor at the default lane width."""
+    return {"cases": _costs([(name, plan(get_experiment(name)).lane_width, seeds) for name, seeds in COSTS.items()], 5)}
+
+
+def gpu() -> dict[str, Any]:
+    """The same on a GPU by lane width; all lanes are filled."""
+    if graphics() is None:
+        raise SystemExit("gpu: not measured, none here")
+    return {"cases": _costs([(name, width, width) for name, widths in GPU_WIDTHS.items() for width in widths], 3)}
+
+
+def _costs(cases: list[tuple[str, int, int]], turns: int) -> list[dict[str, Any]]:
+    """Seconds of training, replay and measuring of (experiment, lane width, seeds), everything compiled.
 
     Measuring holds the replay, of which a part alone is how fast parameters of all steps can be handed out.
     """
     rows: list[tuple[str, ...]] = [
-        ("experiment", "seeds", "training s", "measuring s", "replay alone / training", "measuring / training")
+        ("experiment", "lanes", "seeds", "training s", "measuring s", "replay alone / training", "measuring / training")
     ]
-    found = {}
-    for name, seeds in COSTS.items():
-        experiment, ids = get_experiment(name), np.arange(seeds)
-        measurer = _measurer(experiment, plan(experiment).lane_width, False)
-        block = measurer.worker.run(ids, Recording("none"))
-        assert block.final_params is not None
-        ends = Ends(block.steps, block.status, block.final_params)
-        parts: tuple[Callable[[], Any], ...] = (
-            lambda worker=measurer.worker, ids=ids: worker.run(ids, Recording("none")),
-            lambda worker=measurer.worker, ids=ids: _replay(worker, ids),
-            lambda measurer=measurer, ids=ids, ends=ends: measurer.measure(ids, Measuring(), ends=ends),
+    found = []
+    for name, width, seeds in cases:
+        times = _times(name, width, np.arange(seeds), turns)
+        replay, ratio = (ratios(times[part], times["training_s"]) for part in ("replay_s", "measuring_s"))
+        found.append(
+            {"experiment": name, "lane_width": width, "seeds": seeds, **times, "replay": replay, "ratio": ratio}
         )
-        for part in parts:  # and compile
-            part()
-        trained, replayed, measured = zip(*([_seconds(part) for part in parts] for _ in range(5)), strict=True)
-        found[name] = {
-            "seeds": seeds,
-            "training_s": trained,
-            "replay_s": replayed,
-            "measuring_s": measured,
-            "replay": ratios(replayed, trained),
-            "ratio": ratios(measured, trained),
-        }
-        medians = (f"{np.median(times):.3g}" for times in (trained, measured))
-        rows.append((name, f"{seeds:,}", *medians, *(text(found[name][which]) for which in ("replay", "ratio"))))
-    print(columns(rows, "<>>>>>"))
-    return {"cost": found}
+        medians = (f"{np.median(times[part]):.3g}" for part in ("training_s", "measuring_s"))
+        rows.append((name, f"{width:,}", f"{seeds:,}", *medians, text(replay), text(ratio)))
+    print(columns(rows, "<>>>>>>"))
+    return found
+
+
+def _times(name: str, width: int, ids: NDArray[np.int64], turns: int) -> dict[str, list[float]]:
+    measurer = _measurer(get_experiment(name), width, False)
+    worker = measurer.worker
+    block = worker.run(ids, Recording("none"))
+    assert block.final_params is not None
+    ends = Ends(block.steps, block.status, block.final_params)
+    parts: dict[str, Callable[[], Any]] = {
+        "training_s": lambda: worker.run(ids, Recording("none")),
+        "replay_s": lambda: _replay(worker, ids),
+        "measuring_s": lambda: measurer.measure(ids, Measuring(), ends=ends),
+    }
+    for part in parts.values():  # and compile
+        part()
+    taken = [[_seconds(part) for part in parts.values()] for _ in range(turns)]
+    return dict(zip(parts, map(list, zip(*taken, strict=True)), strict=True))
 
 
 def _replay(worker: Worker, seeds: NDArray[np.int64]) -> None:
@@ -164,10 +186,14 @@ def thousand() -> dict[str, Any]:
         f"processes; largest difference of replays {paths['difference']:g}; interrupted after {stopped:.0f} s it took "
         f"{resumed:.0f} s more, files {'equal' if whole == parts else 'DIFFERENT'}"
     )
-    return {"thousand": {
-        "seconds": seconds, "peak_bytes": peak, "difference": paths["difference"], "stopped_s": stopped,
-        "resumed_s": resumed, "equal_files": whole == parts,
-    }}  # fmt: skip
+    return {
+        "seconds": seconds,
+        "peak_bytes": peak,
+        "difference": paths["difference"],
+        "stopped_s": stopped,
+        "resumed_s": resumed,
+        "equal_files": whole == parts,
+    }
 
 
 def _geometry(out: Path, stop: float | None) -> tuple[float, int]:
@@ -199,7 +225,7 @@ def forecasts() -> dict[str, Any]:
         cells = ("-" if score is None else f"{score.mae:.3g} (R2 {score.r2:.3f})" for score in scores.values())
         rows.append((name, f"{len(np.unique(fit.rows.seed)):,}", *cells))
     print(f"Mean absolute error in epochs, and R2, on seeds that nothing was learned from\n{columns(rows, '<>>>>>')}")
-    return {"forecasts": found}
+    return found
 
 
 def studies() -> dict[str, Any]:
@@ -213,7 +239,7 @@ def studies() -> dict[str, Any]:
             continue
         seconds = time.perf_counter() - started
         found[name] = {"seconds": seconds} | json.loads((_folder(name) / "study.json").read_text())
-    return {"studies": found}
+    return found
 
 
 def _folder(study: str) -> Path:
@@ -255,29 +281,29 @@ def table() -> dict[str, Any]:
             )
         )
     print(f"ours, in brackets the specification's of 16 seeds; * more than 15 % apart\n{columns(rows, '<' + '>' * 9)}")
-    return {"table": found}
+    return {"arms": found}
 
 
 def _pair(ours: float, printed: float) -> str:
     return f"{ours:.3g} ({printed:g}){'*' * (abs(ours / printed - 1) > 0.15)}"
 
 
-PARTS = {part.__name__: part for part in (null, cost, thousand, forecasts, studies, table)}
+PARTS = {part.__name__: part for part in (null, cost, thousand, forecasts, studies, table, gpu)}
 
 
 def main() -> None:
-    """Measure the parts asked for, or all; parts measured before stay in the JSON."""
+    """Measure the parts asked for, or all but `gpu`; parts measured before stay in the JSON, with their machine."""
     made = parser("bench.geometry", __doc__)
-    made.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all, if none is named")
+    made.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all but gpu, if none is named")
     options = made.parse_args()
     if unknown := [name for name in options.parts if name not in PARTS]:
         made.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     kept = RESULTS / "geometry.json"
     content = json.loads(kept.read_text()) if kept.exists() else {}
-    for name in options.parts or PARTS:
+    for name in options.parts or [name for name in PARTS if name != "gpu"]:
         print(f"\n{name}")
-        content |= PARTS[name]()
-        print(f"written to {write('geometry', content | {'machine': machine()})}")
+        content[name] = {"machine": machine(), **PARTS[name]()}
+        print(f"written to {write('geometry', content)}")
 
 
 if __name__ == "__main__":

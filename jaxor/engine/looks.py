@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 
 from jaxor.engine.geometry import BATCHES, FRACTIONS, LAGS, LOOKS
 from jaxor.engine.layout import NARROW, Layout
+from jaxor.engine.loop import platform
 from jaxor.engine.objective import Objective
+from jaxor.engine.plan import forward
 
 ROUNDING = 4
 """Parts across the path that are not longer than so many roundings of the gradient have no direction."""
+
+GPU_NUMBERS = 2**29
+"""On a GPU so many lanes of wide nets go together that a forward pass over the whole task makes as many numbers."""
 
 
 class Looks:
@@ -50,7 +55,15 @@ class Looks:
             found["line_loss"] = self._each(lambda point: self._objective.of_task(point, ended), points)
             return found
 
-        return self._each(run, (keys, initial, reference, ended, steps, params, models, batches))
+        lanes = keys, initial, reference, ended, steps, params, models, batches
+        if self._layout is NARROW or platform() == "cpu":
+            return self._each(run, lanes)
+        return lax.map(run, lanes, batch_size=self._lanes())  # small programs one after the other leave it idle
+
+    def _lanes(self) -> int:
+        dynamics = self._objective.dynamics
+        passes = -(-len(dynamics.law.task.inputs) // dynamics.points)
+        return max(GPU_NUMBERS // (passes * forward(dynamics).numbers), 1)
 
     def _each(self, function: Callable[[Any], Any], arrays: Any) -> Any:
         """A function of all rows; of wide nets one after the other, since what is done of each takes memory."""
@@ -131,7 +144,7 @@ class Snapshots:
         """Keep what is wanted of arrays (T, lanes, ...) of steps from `start` on."""
         for into, array in zip(jax.tree.leaves(kept), jax.tree.leaves(new), strict=True):
             lane, look, lag = np.nonzero((self._steps >= start) & (self._steps < start + len(array)))
-            into[lane, look, lag] = np.asarray(array)[self._steps[lane, look, lag] - start, lane]
+            into[lane, look, lag] = _rows(array, self._steps[lane, look, lag] - start, lane)
 
     def _as_before_all(self, first: Array) -> NDArray[Any]:
         """An array (lanes, ...) in the place of every look."""
@@ -140,6 +153,14 @@ class Snapshots:
     def arrays(self) -> tuple[Any, ...]:
         """Steps, parameters, states of models and batches, each (lanes, LOOKS, 1 + lags, ...)."""
         return self._steps.astype(np.int32), *self._kept
+
+
+def _rows(array: Array, step: NDArray[np.int64], lane: NDArray[np.int64]) -> NDArray[Any]:
+    """Rows (k, ...) of an array (T, lanes, ...)."""
+    if platform() == "cpu":
+        return np.asarray(array)[step, lane]  # a view first
+    size = 1 << len(step).bit_length()  # all of it would take long to fetch; of few sizes, since each is compiled
+    return np.asarray(array[np.resize(step, size), np.resize(lane, size)])[: len(step)]
 
 
 def padded(array: NDArray[Any], width: int, dtype: Any = None) -> NDArray[Any]:

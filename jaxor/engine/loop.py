@@ -146,10 +146,10 @@ def _windows(piece: ClosedJaxpr, vectors: Sequence[Array]) -> list[Array]:
         made = {target: vector for (_, target), vector in zip(slots, reduced, strict=True)}
         return [made[place] for place in range(len(targets))]
 
-    return on_cpu(*vectors) if _platform() == "cpu" else jax.vmap(program)(*vectors)
+    return on_cpu(*vectors) if platform() == "cpu" else jax.vmap(program)(*vectors)
 
 
-def _platform() -> str:
+def platform() -> str:
     """Kind of device that programs traced now are for; `lax.platform_dependent` would trace them for all kinds."""
     device: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
     return device if isinstance(device, str) else (device or jax.devices()[0]).platform

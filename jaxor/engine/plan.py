@@ -92,7 +92,7 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
     rows = {"none": 0, "loss": 3, "all": 3 + order.size}[recording.kind] * (steps // recording.every + 1)
     flops = (6 * points + 20) * order.size
     if layout is not NARROW:  # convolutions and the like use each weight several times a point
-        flops = max(flops, 6 * _forward(dynamics).products)
+        flops = max(flops, 6 * forward(dynamics).products)
     most = min(
         (_BLOCK_FLOPS if layout is NARROW else _WIDE_BLOCK_FLOPS) / (steps * flops),
         _BLOCK_BYTES / (4 * (rows + 3 * order.size)),
@@ -104,7 +104,7 @@ def plan(experiment: Experiment, lane_width: int | None = None, traces: bool | s
 
 def _default_width(dynamics: Dynamics, layout: Layout) -> int:
     if dynamics.order.size * dynamics.points > ALONE or (
-        layout is not NARROW and _forward(dynamics).numbers > ALONE_FORWARD
+        layout is not NARROW and forward(dynamics).numbers > ALONE_FORWARD
     ):
         return 1
     numbers = LANE_NUMBERS if layout is NARROW else WIDE_LANE_NUMBERS
@@ -112,14 +112,15 @@ def _default_width(dynamics: Dynamics, layout: Layout) -> int:
     return 1 << (few.bit_length() - 1)
 
 
-class _Forward(NamedTuple):
+class Forward(NamedTuple):
     """A forward pass on a batch: numbers that its operations make, and products of two numbers in matrix products."""
 
     numbers: int
     products: int
 
 
-def _forward(dynamics: Dynamics) -> _Forward:
+def forward(dynamics: Dynamics) -> Forward:
+    """What a forward pass on a batch takes."""
     law, key = dynamics.law, jax.eval_shape(jax.random.key, 0)
     inputs = jax.eval_shape(jnp.asarray, law.task.inputs)  # in float32 unless JAX is told otherwise
     state = jax.eval_shape(lambda key: law.model.init(key)[1], key)
@@ -132,7 +133,7 @@ def _forward(dynamics: Dynamics) -> _Forward:
     return _counted(jax.make_jaxpr(outputs)(params, batch, state, key).jaxpr)
 
 
-def _counted(jaxpr: Jaxpr) -> _Forward:
+def _counted(jaxpr: Jaxpr) -> Forward:
     numbers = products = 0
     for equation in jaxpr.eqns:
         made = sum(math.prod(var.aval.shape) for var in equation.outvars)  # type: ignore[attr-defined]
@@ -145,7 +146,7 @@ def _counted(jaxpr: Jaxpr) -> _Forward:
             if isinstance(value, ClosedJaxpr):
                 inner = _counted(value.jaxpr)
                 numbers, products = numbers + inner.numbers, products + inner.products
-    return _Forward(numbers, products)
+    return Forward(numbers, products)
 
 
 def _checked_width(lane_width: Any) -> int:

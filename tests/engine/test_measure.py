@@ -17,6 +17,7 @@ import jaxor
 from jaxor import compute
 from jaxor.analysis.exact import nearest_minimum
 from jaxor.analysis.geometry import along
+from jaxor.engine import looks
 from jaxor.engine.geometry import BATCHES, FRACTIONS, LAGS, LOOKS, STEPS, Geometry, Measuring
 from jaxor.engine.keys import BATCH, CONTROL, INIT, NOISE, run_key, stream
 from jaxor.engine.measure import Ends
@@ -450,6 +451,17 @@ def test_digits_by_minibatches() -> None:
     assert_allclose(found.reference_loss, run.final_loss, 1e-5)
     assert_allclose(found.line_loss[:, [0, -1]], np.array([run.initial_loss, run.final_loss]).T, 1e-5)
     assert (found.batch_gradient2.mean(2) > found.full_gradient2).all()  # I12 but for the five points left out
+
+
+def test_lanes_that_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where parameters are not fetched either but for those wanted."""
+    compute._measurer.cache_clear()
+    monkeypatch.setattr(looks, "platform", lambda: "gpu")
+    monkeypatch.setattr(looks, "GPU_NUMBERS", 30_000)  # a pass makes 7,825: three lanes at a time
+    together = jaxor.measure_run(trained("adam"))
+    compute._measurer.cache_clear()
+    for name, array in measured("adam").arrays():
+        assert_allclose(getattr(together, name), array, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_runs_that_diverge() -> None:
