@@ -8,7 +8,6 @@ cores, an hour at most for each of the big ones, and goes on where it was; its r
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -204,7 +203,7 @@ def _geometry(out: Path, stop: float | None) -> tuple[float, int]:
         try:
             running.wait(stop)
         except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGINT)
+            running.terminate()
             running.wait()
     return time.perf_counter() - started, max(samples)
 

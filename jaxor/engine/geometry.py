@@ -24,7 +24,7 @@ LAGS = (1, 2, 5, 10, 20, 50)
 BATCHES = 10
 """Fixed minibatches at each look."""
 
-FRACTIONS = 21
+FRACTIONS = 11
 """Points on the straight line from the first parameters to the reference, both ends included."""
 
 
