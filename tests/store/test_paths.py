@@ -78,7 +78,7 @@ def test_files_open_as_they_are(tmp_path: Path) -> None:
     path = files(stored(tmp_path, [0, 1, 5]))[0]
     geometry = some([0, 1, 5])
     with xarray.open_dataset(path) as data:
-        assert dict(data.sizes) == {"seed": 3, "obs": 36, "look": 10, "batch": 10, "lag": 6, "fraction": 21}
+        assert dict(data.sizes) == {"seed": 3, "obs": 36, "look": 10, "batch": 10, "lag": 6, "fraction": 11}
         assert set(data.variables) == set(GEOMETRY)
         for name, array in geometry.arrays():
             assert_array_equal(data["seed" if name == "seeds" else name].values, array, name)
