@@ -14,7 +14,7 @@ import jaxor
 from jaxor import Experiment, Status, get_experiment
 from jaxor.engine import simulate
 from jaxor.engine.block import Block
-from jaxor.engine.loop import _platform
+from jaxor.engine.loop import platform
 from jaxor.engine.program import EPOCHS_PER_LOOK, _rank
 from jaxor.engine.recording import Recording
 from jaxor.engine.simulate import MANY_WIDTHS, Worker
@@ -154,7 +154,7 @@ def test_wide_models_in_full_batches_are_the_same_however_they_are_run(kind: str
 
 
 def test_where_programs_will_run() -> None:
-    assert _platform() == jax.default_backend()
+    assert platform() == jax.default_backend()
     for device in ("cpu", jax.devices("cpu")[0]):
         with jax.default_device(device):
-            assert _platform() == "cpu"
+            assert platform() == "cpu"

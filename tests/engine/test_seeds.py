@@ -52,11 +52,11 @@ def test_union_of_ranges(sets: list[list[int]]) -> None:
 
 
 def test_ten_million_seeds_are_quick() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     seeds = expand(((0, 10_000_000),))
     assert compress(seeds) == ((0, 10_000_000),)
     assert len(union(compress(seeds[::100]), ((5, 6),))) == 100_001
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 @given(FEW, FEW)
