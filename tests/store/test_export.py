@@ -34,7 +34,7 @@ def run_python(script: str) -> str:
 
 
 @KINDS
-@pytest.mark.parametrize("piece", [2**24, 2**16, 1])
+@pytest.mark.parametrize("piece", [2**24, 2**14, 1])  # all runs at a time, some, and each alone
 def test_bytes_depend_on_the_runs_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, table: str | None, piece: int
 ) -> None:
@@ -47,7 +47,7 @@ def test_bytes_depend_on_the_runs_alone(
     }
     found = set()
     for name, parts in partitions.items():
-        store(tmp_path / name, *parts, **MANY)
+        store(tmp_path / name, *parts, param_names=MANY["param_names"][:100])
         export_run(tmp_path / name, tmp_path / f"{name}{suffix}", table)
         found.add((tmp_path / f"{name}{suffix}").read_bytes())
     assert len(found) == 1
@@ -190,14 +190,14 @@ def bulk(seeds: range, steps: int) -> Block:
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """One with 4 shards of 36 MB and one with 12; pairs of them interleave."""
+    """One with 4 shards of 18 MB and one with 12; pairs of them interleave."""
     paths = [tmp_path_factory.mktemp("few"), tmp_path_factory.mktemp("many")]
     like = manifest(range(12_000), param_names=tuple(f"w{k}" for k in range(6)))
     for path, shards in zip(paths, (4, 12), strict=True):
         with RunDirectory.create_or_open(path, like) as directory:
             for first in range(0, 1000 * shards, 2000):
-                add(directory, bulk(range(first, first + 2000, 2), 1000))
-                add(directory, bulk(range(first + 1, first + 2000, 2), 1000))
+                add(directory, bulk(range(first, first + 2000, 2), 500))
+                add(directory, bulk(range(first + 1, first + 2000, 2), 500))
     return paths
 
 
@@ -214,4 +214,4 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """)
         (path / f"run{suffix}").unlink()
         peaks.append(int(printed) * 1024)
-    assert peaks[1] < peaks[0] + 80e6  # the directory has 290 MB more
+    assert peaks[1] < peaks[0] + 80e6  # the directory has 145 MB more
