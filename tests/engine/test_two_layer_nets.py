@@ -80,8 +80,11 @@ def trained(
 @pytest.mark.parametrize(
     ("loss", "train_output"),
     [
-        *((loss, True) for loss in ("quadratic", *LOSSES)),
+        ("quadratic", True),
+        ("hinge", True),
         ("quadratic", False),  # which has nothing to do with the loss
+        # Rates that follow the loss, and classes, have these too, below.
+        *(pytest.param(loss, True, marks=pytest.mark.full) for loss in ("exponential", "logistic")),
         *(pytest.param(loss, False, marks=pytest.mark.full) for loss in LOSSES),
     ],
 )

@@ -161,7 +161,7 @@ def test_drawn_parameters_of_other_kinds_are_independent_of_the_weights() -> Non
 
 @pytest.mark.parametrize(
     ("base", "margin"),
-    [("normal", 0.0), ("kaiming", 0.3), ("hypersphere", 0.3)],
+    [("normal", 0.0), ("kaiming", 0.3), pytest.param("hypersphere", 0.3, marks=pytest.mark.full)],
 )
 def test_alive(base: Any, margin: float) -> None:
     params = flat({"name": "alive", "base": base, "margin": margin})
@@ -193,7 +193,7 @@ def test_a_redraw_is_the_base_law_given_the_condition() -> None:
     [
         ("loss_below", 0.0724, "relu1", "normal"),
         ("loss_above", 0.468, "relu1", "normal"),
-        ("loss_above", 1.5, "abs1", "large"),
+        pytest.param("loss_above", 1.5, "abs1", "large", marks=pytest.mark.full),
         ("loss_below", 0.326, "two_layer", "model"),
     ],
 )
@@ -212,11 +212,10 @@ def test_loss_thresholds(name: str, threshold: float, model: str, base: str) -> 
 def test_dead_points_given_the_loss() -> None:
     """A class-1 point that no unit sees costs a quarter alone, so low losses rule it out."""
     dead, n = {}, 5000
-    for threshold in (0.0724, 0.325, 0.468):
+    for threshold in (0.0724, 0.468):
         pre = reference.evaluate(reference.Spec(), flat({"name": "loss_below", "threshold": threshold}, n=n)).pre
         dead[threshold] = (pre.max(axis=1)[:, 1:3] <= 0).any(axis=1).mean()
     assert dead[0.0724] == 0
-    assert abs(dead[0.325] - 0.2254) < 5 * np.sqrt(0.2254 * 0.7746 / n)
     assert abs(dead[0.468] - 0.3896) < 5 * np.sqrt(0.3896 * 0.6104 / n)
 
 
