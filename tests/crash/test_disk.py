@@ -62,7 +62,7 @@ class SmallDisk:
             # At least a page; files and folders of no size need some, too.
             assert self._mount(f"remount,size={max(size // 4096, 1) * 4096}")
         else:
-            largest = size // 100  # as many files, of about the same size
+            largest = size // (SEEDS // 30)  # somewhat more files than there are, of about the same size
             self.limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))\n"
             self.errors = (os.strerror(errno.EFBIG),)
 

@@ -30,7 +30,7 @@ def faults(*arguments: object) -> list[Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_ended_at_every_point(tmp_path: Path, case: str, count: Count, report: Report):
-    *ended, undisturbed = faults(case, tmp_path, count(4, 1))
+    *ended, undisturbed = faults(case, tmp_path, count(7, 1))
     assert undisturbed["code"] == 0 and undisturbed["result"]
     damaged = 1 if case == "extend and repair" else 0  # there from the beginning, until it is repaired
     for point, found in enumerate(ended):

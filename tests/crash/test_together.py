@@ -119,18 +119,21 @@ def seconds_until_free(run: Path) -> float:
 
 
 def test_readers_while_writing(tmp_path: Path, count: Count, report: Report):
-    seconds, run = count(1, 60), tmp_path / "run"
+    seconds, readers, run = count(1, 60), count(2, 4), tmp_path / "run"
     options: Any = {"cwd": ROOT, "env": unmeasured(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     subprocess.run(python(WRITE, run, 0.001), check=True, **options)
-    commands = [python(WRITE, run, seconds), *(python(READ, run, seconds, tmp_path / f"{k}.nc") for k in range(4))]
+    commands = [
+        python(WRITE, run, seconds),
+        *(python(READ, run, seconds, tmp_path / f"{k}.nc") for k in range(readers)),
+    ]
     processes = [subprocess.Popen(command, text=True, **options) for command in commands]
     said = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0] * 5, [error for _, error in said]
+    assert [process.returncode for process in processes] == [0] * (1 + readers), [error for _, error in said]
     written, *looks = (int(printed) for printed, _ in said)
     found = verify_run(run)
     assert (found.problems, found.missing, found.seeds) == ([], (), ((0, written),))
     assert min(looks) > 0
-    report("readers while a writer writes", "4", f"{seconds} s, {found.shards} shards written, {sum(looks)} looks")
+    report("readers while a writer writes", readers, f"{seconds} s, {found.shards} shards written, {sum(looks)} looks")
 
 
 def python(code: str, *arguments: object) -> list[str]:

@@ -70,9 +70,9 @@ def test_other_seeds_compile_nothing(worker: Worker, kind: str) -> None:
 
 def test_calls_of_simulate_share_programs() -> None:
     """Equal experiments, however they were made; another rate is another program."""
-    experiment = get_experiment("relu1_normal").replace(max_epochs=5)
+    experiment = get_experiment("abs1_convergence").replace(max_epochs=5)
     first = jaxor.simulate(experiment, 100, lane_width=LANES)
-    again = get_experiment("relu1_normal").replace(max_epochs=5)
+    again = get_experiment("abs1_convergence").replace(max_epochs=5)
     with compilations() as seen:
         second = jaxor.simulate(again, range(100, 200), lane_width=LANES)
     assert seen == []

@@ -149,7 +149,13 @@ def test_arithmetic(name: str) -> None:
     check(function, *samples(shapes))
 
 
-@pytest.mark.parametrize("name", ["transpose, long axes turn", "maximum", "broadcasting", "sums", "einsum", "moments"])
+IN_FLOAT64 = ["maximum", "broadcasting", "sums"]
+LONG_TO_COMPILE = ["transpose, long axes turn", "einsum", "moments"]
+
+
+@pytest.mark.parametrize(
+    "name", [*IN_FLOAT64, *(pytest.param(name, marks=pytest.mark.full) for name in LONG_TO_COMPILE)]
+)
 def test_float64(name: str) -> None:
     function, shapes = (MOVES | ARITHMETIC)[name]
     with jax.enable_x64(True):
@@ -170,11 +176,14 @@ def test_other_types(dtype: Any) -> None:
         check(lambda a, b: (a @ b.T, a // (b + 1), a % (b + 1), a.sum(), a << 1, a >> 1, a & b), a, b)
 
 
-SIZES = [1, 2, 4, 5, 7]
+# Short axes have up to four places; larger sizes take longer to compile.
+PRODUCTS = [(1, 1), (1, 7), (4, 4), (5, 1), (5, 4)]
+MORE_PRODUCTS = [(1, 4), (4, 1), (4, 7), (5, 7)]
 
 
-@pytest.mark.parametrize("middle", [1, 4, 7])
-@pytest.mark.parametrize("rows", [1, 4, 5])
+@pytest.mark.parametrize(
+    ("rows", "middle"), [*PRODUCTS, *(pytest.param(*sizes, marks=pytest.mark.full) for sizes in MORE_PRODUCTS)]
+)
 def test_matrix_products(rows: int, middle: int) -> None:
     def function(a: Array, b: Array, c: Array, d: Array) -> Any:
         return a @ b, a @ c, c @ b, jnp.vdot(c, c), d @ b
@@ -182,7 +191,7 @@ def test_matrix_products(rows: int, middle: int) -> None:
     check(function, *samples([(rows, middle), (middle, 3), (middle,), (2, rows, middle)]))
 
 
-@pytest.mark.parametrize("batch", SIZES)
+@pytest.mark.parametrize("batch", [1, 4, 5, *(pytest.param(size, marks=pytest.mark.full) for size in (2, 7))])
 def test_batched_matrix_products(batch: int) -> None:
     shapes = [(batch, 2, 5), (batch, 5, 3), (batch, 5), (5, batch)]
     check(lambda a, b, c, d: (a @ b, jnp.einsum("bij,bj->bi", a, c), jnp.einsum("bij,jb->ib", a, d)), *samples(shapes))

@@ -168,8 +168,7 @@ def compare(block: Block, row: int, theirs: Ran, tolerance: float = 1e-5) -> Non
     [
         ("narrow", "shuffle"),
         ("wide", "shuffle"),
-        ("wide", "replacement"),
-        pytest.param("narrow", "replacement", marks=pytest.mark.full),  # the next test does it in float64
+        *(pytest.param(layout, "replacement", marks=pytest.mark.full) for layout in HIDDEN),  # next: narrow in float64
     ],
 )
 def test_training_is_the_plain_loop_on_the_same_batches(layout: str, mode: str) -> None:
@@ -207,7 +206,7 @@ def test_losses_at_both_ends_are_over_all_points() -> None:
     assert_allclose(block.final_accuracy, right, 1e-6)
 
 
-@pytest.mark.parametrize("layout", ["narrow", "wide"])
+@pytest.mark.parametrize("layout", ["narrow", pytest.param("wide", marks=pytest.mark.full)])
 def test_stopping_in_the_middle_of_an_epoch(layout: str) -> None:
     """The stop rule sees the batch's loss; the step is counted, and so is the epoch that it belongs to."""
     threshold = 0.16
@@ -228,6 +227,7 @@ def test_stopping_in_the_middle_of_an_epoch(layout: str) -> None:
     assert len(set(within.tolist())) >= 4 and 5 < np.sum(block.status == Status.CONVERGED)
 
 
+@pytest.mark.full  # both are compared with the plain loop above
 def test_both_layouts_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same small net laid out wide: the same batches, the same numbers up to rounding."""
     narrow = trained("narrow", "shuffle")

@@ -77,8 +77,17 @@ def trained(
     return [net.step(rate(t), **options) for t in range(steps)]
 
 
-@pytest.mark.parametrize("loss", ["quadratic", *LOSSES])
-@pytest.mark.parametrize("train_output", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "train_output"),
+    [
+        ("quadratic", True),
+        ("hinge", True),
+        ("quadratic", False),  # which has nothing to do with the loss
+        # Rates that follow the loss, and classes, have these too, below.
+        *(pytest.param(loss, True, marks=pytest.mark.full) for loss in ("exponential", "logistic")),
+        *(pytest.param(loss, False, marks=pytest.mark.full) for loss in LOSSES),
+    ],
+)
 def test_gradient_descent(loss: str, train_output: bool) -> None:
     model = {"name": "relu_net", "inputs": D, "hidden": M, "train_output": train_output}
     made = experiment(loss, {"name": "sgd", "learning_rate": 0.1}, model=model)
@@ -94,7 +103,7 @@ POWER = {"name": "power_law", "learning_rate": 0.05, "power": 2.0, "constant_ste
 LITERAL = {"name": "power_law_literal", "learning_rate": 0.05, "v": 3.0, "g_a": 0.5, "constant_steps": 4}
 
 
-@pytest.mark.parametrize("loss", ["exponential", "logistic"])
+@pytest.mark.parametrize("loss", ["exponential", pytest.param("logistic", marks=pytest.mark.full)])
 def test_rates_that_follow_the_loss(loss: str) -> None:
     def power(t: int) -> Callable[[float, float], float]:
         if t < 5:
@@ -143,7 +152,7 @@ def test_classes_and_bias() -> None:
         "logistic", {"name": "sgd", "learning_rate": 0.5}, steps=1, task=task, model=model,
         init={"name": "notebook", "kappa": 0.1},
     )  # fmt: skip
-    run = jaxor.simulate(made, 1, x64=True)
+    run = jaxor.simulate(made, 1, x64=True, traces=False)
     x, y = _images(made)
     first = run.initial_params[0]
     b, c, a = first[:320].reshape(5, 64), first[320:325], first[325:].reshape(10, 5)
@@ -165,8 +174,9 @@ def _images(made: Experiment) -> tuple[Floats, Floats]:
 def test_replacement_with_steps_of_its_own() -> None:
     """34 steps of any batch size are 34 epochs of one step; other lengths of an epoch draw other batches."""
     batch = {"mode": "replacement", "size": 4, "steps": 1}
-    made = experiment("quadratic", {"name": "sgd", "learning_rate": 0.1}, steps=34, batch=batch)
-    assert (jaxor.simulate(made, 2).steps == 34).all()
+    model = {"name": "relu_net", "inputs": D, "hidden": 2}
+    made = experiment("quadratic", {"name": "sgd", "learning_rate": 0.1}, steps=34, batch=batch, model=model)
+    assert (jaxor.simulate(made, 2, traces=False).steps == 34).all()
     assert made.steps_per_epoch == 1
     assert made.replace(**{"batch.steps": 5}).steps_per_epoch == 5
     usual = made.replace(batch={"mode": "replacement", "size": 4})

@@ -37,7 +37,7 @@ def random_params(model: Model, seed: int = 0) -> Params:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("units", [2, 5])
+@pytest.mark.parametrize("units", [2, pytest.param(5, marks=pytest.mark.full)])
 @pytest.mark.parametrize("kind", ["relu1", "two_layer"])
 def test_outputs_and_gradients(kind: str, units: int, activation: str) -> None:
     slope, count, shape = -0.3, "units" if kind == "relu1" else "hidden", "one_layer" if kind == "relu1" else kind

@@ -69,14 +69,15 @@ def losses_of(params: Params) -> NDArray[np.float32]:
     ("init", "model"),
     [
         pytest.param({"name": "loss_below", "threshold": 0.2}, "relu1", marks=pytest.mark.full),  # below in float64
-        ({"name": "loss_above", "threshold": 0.9, "base": "mirror"}, "relu1"),
+        pytest.param({"name": "loss_above", "threshold": 0.9, "base": "mirror"}, "relu1", marks=pytest.mark.full),
         ({"name": "alive", "margin": 0.3, "base": "hypersphere", "max_draws": 5}, "relu1"),
-        ({"name": "best_of", "draws": 12}, "relu1"),
-        # Below against all of the draws.
+        # Below against all of the draws, or as a base of each other.
+        pytest.param({"name": "best_of", "draws": 12}, "relu1", marks=pytest.mark.full),
         pytest.param({"name": "loss_below", "threshold": 0.4, "base": ALIVE}, "relu1", marks=pytest.mark.full),
-        (
+        pytest.param(
             {"name": "best_of", "draws": 4, "base": {"name": "loss_percentile", "percentile": 50.0, "sample": 400}},
             "relu1",
+            marks=pytest.mark.full,
         ),
         pytest.param({"name": "loss_below", "threshold": 0.5, "base": "model"}, "two_layer", marks=pytest.mark.full),
         ({"name": "best_of", "draws": 5, "base": "model"}, WIDE),
@@ -126,16 +127,17 @@ def test_draws_of_a_selection_over_a_selection_are_those_of_the_innermost_law() 
 def test_first_batch_is_the_lowest_on_the_runs_own_first_batch() -> None:
     """Losses of the draws on that batch are what runs that begin with them record before their first step."""
     runs, count = 10, 4
-    digits = jaxor.get_experiment("digits_mlp").replace(max_epochs=1)
-    run = jaxor.simulate(digits.replace(init={"name": "first_batch", "draws": count, "base": "model"}), runs)
-    law = digits.build()
+    batch = {"mode": "shuffle", "size": 2}
+    made = jaxor.get_experiment("relu1_normal").replace(max_epochs=1, batch=batch, init="model")
+    run = jaxor.simulate(made.replace(init={"name": "first_batch", "draws": count, "base": "model"}), runs)
+    law = made.build()
     order = flat_order(law.model)
     keys = keys_of(runs)
     losses, draws = [], []
     for number in range(count):
         each = jax.vmap(lambda key, j=number: order.flatten(law.model.init(jax.random.fold_in(key, j))[0]))(keys)
         draws.append(np.asarray(each))
-        given = jaxor.simulate(digits, initial_params=draws[-1], traces="loss")
+        given = jaxor.simulate(made, initial_params=draws[-1])
         losses.append([given.trace(seed).loss[0] for seed in range(runs)])
     best = np.argmin(losses, axis=0)
     assert_allclose(run.initial_params, np.array(draws)[best, np.arange(runs)], 1e-6)
@@ -161,10 +163,9 @@ def limit_of(init: Any, **look: Any) -> float:
 def test_the_limit_of_loss_percentile() -> None:
     """Near the percentile of draws that it has not seen, and the same for every run, whatever the root seed."""
     losses, sample = losses_of(flat("normal", n=40_000)), 10_000
-    for share in (0.5, 0.02):
-        limit = limit_of({"name": "loss_percentile", "percentile": 100 * share})
-        assert abs((losses < limit).mean() - share) < 5 * np.sqrt(share * (1 - share) * (1 / sample + 1 / len(losses)))
-    init = {"name": "loss_percentile", "percentile": 2.0}
+    share, init = 0.02, {"name": "loss_percentile", "percentile": 2.0}
+    limit = limit_of(init)
+    assert abs((losses < limit).mean() - share) < 5 * np.sqrt(share * (1 - share) * (1 / sample + 1 / len(losses)))
     assert limit_of(init, first_batch=jnp.zeros(2, jnp.int32)) == limit
     below = simulated(init, 2000, root_seed=1).initial_loss
     assert 0.98 * limit < below.max() < limit * (1 + 1e-6)

@@ -23,6 +23,7 @@ from jaxor.store.run import open_run, stream
 from jaxor.store.schema import columns, counts
 from jaxor.store.shard import seal
 from jaxor.store.verify import verify_run
+from tests.examples import examples
 from tests.store.samples import block, manifest
 
 UNIVERSE = (0, 1, 2, 3, 7, 8, 10, 2**32 - 1)  # few, so that shards need not be made again and again
@@ -101,7 +102,7 @@ def check(directories: list[list[Part]], kind: str, folder: Path) -> Path:
     return folder / "all"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(overlapping())
 def test_runs(directories: list[list[Part]]) -> None:
     with TemporaryDirectory() as folder:
@@ -110,7 +111,7 @@ def test_runs(directories: list[list[Part]]) -> None:
         assert streamed.tolist() == sorted(streamed.tolist()) == list(seeds_of(directories))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(disjoint())
 def test_statistics(directories: list[list[Part]]) -> None:
     with TemporaryDirectory() as folder:

@@ -39,6 +39,7 @@ from jaxor.store.shard import seal, seed_range
 from jaxor.store.verify import digest, verify_run
 from jaxor.work import Where
 from jaxor.workers import Answer, Task
+from tests.examples import examples
 from tests.store.samples import block
 
 BLOCK_SEEDS = 3
@@ -264,4 +265,6 @@ class Directory(RuleBasedStateMachine):
 
 
 def test_whatever_happens() -> None:
-    run_state_machine_as_test(Directory, settings=settings(max_examples=8, stateful_step_count=12, deadline=None))
+    run_state_machine_as_test(
+        Directory, settings=settings(max_examples=examples(12), stateful_step_count=12, deadline=None)
+    )

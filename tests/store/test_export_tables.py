@@ -91,7 +91,7 @@ def assert_equal(found: Columns, expected: Columns) -> None:
 
 
 @KINDS
-@pytest.mark.parametrize("piece", [2**24, 200])
+@pytest.mark.parametrize("piece", [pytest.param(2**24, marks=pytest.mark.full), 200])  # floats, below, come in one
 def test_values_and_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], piece: int) -> None:
     monkeypatch.setattr(pieces, "_PIECE_BYTES", piece)
     path = store(tmp_path / "run", range(7, 20), range(1, 7), [0, *range(20, 40, 2)], range(21, 40, 2), **changes)

@@ -241,7 +241,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: py
         return answers(run, seeds, *arguments)
 
     monkeypatch.setattr(measuring, "_answers", counted)
-    run = jaxor.simulate("abs1_convergence", 20, lane_width=16, out=tmp_path / "run", traces="none")
+    run = jaxor.simulate("abs1_convergence", 20, lane_width=16, out=tmp_path / "run", traces="none", x64=True)
     some = jaxor.measure_run(run, [3, 5, 4])
     assert_array_equal(some.seeds, [3, 5, 4])
     jaxor.measure_run(tmp_path / "run", [4])
@@ -249,7 +249,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: py
     same(jaxor.measure_run(run), whole)
     assert asked == [((3, 6),), ((0, 3), (6, 20))]
     same(whole.take(np.array([3, 5, 4])), some)
-    in_memory = jaxor.measure_run(jaxor.simulate("abs1_convergence", 20, lane_width=16, traces="none"))
+    in_memory = jaxor.measure_run(jaxor.simulate("abs1_convergence", 20, lane_width=16, traces="none", x64=True))
     same(in_memory, whole)
     exact = jaxor.measure_run(run, [3], reference="exact")
     assert exact.distance2[0] != some.distance2[0] and len(asked) == 4

@@ -177,7 +177,9 @@ CATALOGUE = [name for name in jaxor.list_experiments() if "tr_xor" in get_entry(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CATALOGUE[::12])
+@pytest.mark.parametrize(  # quick are an eater and a pivot; others are like what is verified above and below
+    "name", [pytest.param(name, marks=[pytest.mark.full] * (k % 2 == 0)) for k, name in enumerate(CATALOGUE[::12])]
+)
 def test_the_catalogue_is_sound(tmp_path: Path, name: str) -> None:
     jaxor.simulate(name, seeds=16, lane_width=16, traces="all", out=tmp_path, devices=1)
     assert verify_run(tmp_path).problems == []
