@@ -320,7 +320,7 @@ def test_what_is_no_experiment(experiment):
         jaxor.simulate(experiment, 3)
 
 
-@pytest.mark.parametrize("name", ["relu1_elu", "relu2_eight_mse_norm"])
+@pytest.mark.parametrize("name", ["relu1_elu", pytest.param("relu2_eight_mse_norm", marks=pytest.mark.full)])
 def test_place_and_number_of_blocks_do_not_matter_at_the_smallest_width(name):
     """exp and the like are computed differently in the odd remainder of a vectorised loop; widths leave none."""
     experiment = jaxor.get_experiment(name).replace(max_epochs=200)
