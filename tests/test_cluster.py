@@ -86,10 +86,17 @@ def test_a_lost_worker_is_replaced(scheduler: Any, tmp_path: Path, whole: str | 
     assert found.problems == [] and found.missing == () and found.digest == whole
 
 
-def test_a_lost_scheduler_is_a_sentence(tmp_path: Path) -> None:
+def test_a_cluster_without_workers_is_waited_for_and_its_loss_is_a_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     own = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        n_workers=0, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
     )
+    later = threading.Timer(2, lambda: own.scale(1))
+    later.start()
+    assert len(jaxor.simulate("abs1_convergence", 10, cluster=own.scheduler_address)) == 10
+    later.join()
+    assert f"No worker has joined {own.scheduler_address} yet; waiting." in capfd.readouterr().err
 
     def close() -> None:
         while len([*tmp_path.glob("run/shards/s*")]) < 3:
@@ -102,16 +109,6 @@ def test_a_lost_scheduler_is_a_sentence(tmp_path: Path) -> None:
         jaxor.simulate(EXPERIMENT, out=tmp_path / "run", cluster=own.scheduler_address, **MANY)
     closing.join()
     assert verify_run(tmp_path / "run").problems == []
-
-
-def test_a_cluster_without_workers_is_waited_for(capfd: pytest.CaptureFixture[str]) -> None:
-    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as own:
-        later = threading.Timer(2, lambda: own.scale(1))
-        later.start()
-        assert len(jaxor.simulate("abs1_convergence", 10, cluster=own.scheduler_address)) == 10
-        later.join()
-        said = f"No worker has joined {own.scheduler_address} yet; waiting."
-    assert said in capfd.readouterr().err
 
 
 def test_where_nothing_is_left_no_cluster_is_needed(tmp_path: Path) -> None:

@@ -101,8 +101,18 @@ class Interrupted(KeyboardInterrupt):
     pass
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("options", [{}, {"until": "halfwidth(success)<=0.018"}], ids=["seeds", "until"])
+UNTIL = {"until": "halfwidth(success)<=0.018"}
+
+
+@pytest.mark.parametrize(
+    ("options", "devices"),
+    [
+        pytest.param({}, 1, id="seeds-1"),
+        pytest.param({}, 2, id="seeds-2", marks=pytest.mark.full),
+        pytest.param(UNTIL, 1, id="until-1", marks=pytest.mark.full),
+        pytest.param(UNTIL, 2, id="until-2"),
+    ],
+)
 def test_interrupted_and_resumed_count_the_same(tmp_path: Path, devices: int, options: dict[str, Any]):
     whole = simulation.execute(job(**options), where=Where(1)).run
     out, seen = tmp_path / "run", itertools.count(1)

@@ -320,7 +320,7 @@ def test_what_is_no_experiment(experiment):
         jaxor.simulate(experiment, 3)
 
 
-@pytest.mark.parametrize("name", ["relu1_elu", "relu2_eight_mse_norm"])
+@pytest.mark.parametrize("name", ["relu1_elu", pytest.param("relu2_eight_mse_norm", marks=pytest.mark.full)])
 def test_place_and_number_of_blocks_do_not_matter_at_the_smallest_width(name):
     """exp and the like are computed differently in the odd remainder of a vectorised loop; widths leave none."""
     experiment = jaxor.get_experiment(name).replace(max_epochs=200)
@@ -337,11 +337,13 @@ def test_a_loss_of_zero_is_below_every_threshold():
     assert run.status.tolist() == [jaxor.Status.CONVERGED] and run.steps.tolist() == [1]
 
 
-def test_workers_that_died_are_replaced():
+def test_workers_that_died_are_replaced_and_import_nothing_from_the_working_directory(tmp_path, monkeypatch):
     jaxor.simulate("abs1_convergence", 20_000, devices=2)
     for process in workers.pool(2)._processes:
         process.kill()
         process.wait()
+    (tmp_path / "optax.py").write_text("raise RuntimeError('the wrong optax')")
+    monkeypatch.chdir(tmp_path)  # new ones start here
     assert len(jaxor.simulate("abs1_convergence", 20_000, devices=2)) == 20_000
 
 
@@ -356,10 +358,3 @@ def test_parts_registered_by_the_user_stay_in_this_process(tmp_path):
     experiment = jaxor.load_experiment(tmp_path / "mine.py")
     run = jaxor.simulate(experiment, 60_000, devices=2, out=tmp_path / "run")
     assert len(run) == 60_000 and np.abs(run.initial_params).max() < 0.1
-
-
-def test_workers_import_nothing_from_the_working_directory(tmp_path, monkeypatch):
-    (tmp_path / "optax.py").write_text("raise RuntimeError('the wrong optax')")
-    monkeypatch.chdir(tmp_path)
-    workers.discard(workers.pool(2))  # so that new ones start here
-    assert len(jaxor.simulate("abs1_convergence", 20_000, devices=2)) == 20_000

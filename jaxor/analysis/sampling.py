@@ -128,7 +128,8 @@ def study(
     Examples
     --------
     >>> from jaxor import get_experiment
-    >>> found = study(get_experiment("relu1_normal"), ["best:100"], seeds=500, draws=500)
+    >>> control = get_experiment("relu1_normal").replace(**{"stop.patience": None})
+    >>> found = study(control, ["best:100"], seeds=500, draws=500)
     >>> [arm.success.share > 0.9 for arm in found.arms]
     [False, True]
     >>> found.arms[1].draws

@@ -15,6 +15,7 @@ from jaxor.analysis.fit import Fit, Settings, fit_run
 from jaxor.analysis.judgement import Candidate
 from jaxor.analysis.laws import Line
 from jaxor.analysis.rows import NoRows
+from jaxor.analysis.sound import sound
 
 LAWS = Settings(faces=("law",), folds=5)
 
@@ -142,13 +143,27 @@ def test_progress_counts_every_task():
     assert seen == [len(seen) - 1] + [1] * (len(seen) - 1)
 
 
-@pytest.mark.slow
+@pytest.fixture
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many runs are enough does not depend on the number of trees."""
+
+    def some(random_state: int) -> dict[str, Any]:
+        models = sound(random_state)
+        for name, number in (("random_forest", "n_estimators"), ("gradient_boosting", "n_estimators"),
+                             ("hist_boosting", "max_iter")):  # fmt: skip
+            models[name].set_params(**{number: 3})
+        return models
+
+    monkeypatch.setattr("jaxor.analysis.candidates.sound", some)
+
+
+@pytest.mark.usefixtures("few_trees")
 def test_a_handful_of_runs_is_enough_for_all_sound_models():
     fit = fit_run(simulate("abs1_convergence", 5), Settings(faces=("sound",), folds=2))
     assert all(np.isfinite(judged.grouped.mae) for judged in fit.models)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("few_trees")
 def test_runs_longer_than_the_limit_of_rows_are_learned_from_two_at_a_time():
     """Each has more than thirty rows; with one run there is nothing to choose by."""
     fit = fit_run(simulate("abs1_convergence", 10), Settings(faces=("sound",), folds=2, fold_rows=30))

@@ -92,9 +92,16 @@ def test_a_control_that_chooses_among_draws_pays_for_all_of_them():
         assert one.control == pytest.approx(control.cost(one.draw_cost))
 
 
+@cache
+def short() -> Study:
+    """Two epochs of batches of one point, with runs that do not start."""
+    batch = {"mode": "shuffle", "size": 1}
+    control = CONTROL.replace(init={"name": "alive", "max_draws": 1}, batch=batch, max_epochs=2, **UNTIL_THE_CAP)
+    return study(control, ["best:2"], 100, draws=100, devices=1)
+
+
 def test_runs_without_parameters_are_failures_but_no_part_of_the_mechanism():
-    control = CONTROL.replace(init={"name": "alive", "max_draws": 1}, max_epochs=2, **UNTIL_THE_CAP)
-    none = study(control, ["best:2"], 100, draws=100, devices=1)
+    none = short()
     arm = none.arms[0]
     assert arm.states is not None and arm.unstarted > 50 and arm.success.high > arm.success.count / 100
     assert sum(group.runs for group in arm.states) == 100 - arm.unstarted
@@ -142,8 +149,7 @@ def test_tasks_and_models_without_dead_points_say_so():
 
 
 def test_a_draw_is_scored_on_all_points_where_a_step_takes_a_batch():
-    batches = CONTROL.replace(batch={"mode": "shuffle", "size": 1}, max_epochs=2, **UNTIL_THE_CAP)
-    text = " ".join(study_text(study(batches, ["best:2"], 16, draws=20, devices=1)).split())
+    text = " ".join(study_text(short()).split())
     words = "a forward pass over one batch; a draw that is scored on all points takes about 4 of them, 1.33."
     assert f"1/3: {words}" in text
 

@@ -24,7 +24,7 @@ from jaxor.analysis.fit import FACES, Fit, Settings, fit_run
 from jaxor.analysis.judgement import Failed
 from jaxor.analysis.loaded import load
 from jaxor.analysis.saved import save, to_dict
-from jaxor.analysis.sound import sound
+from jaxor.analysis.sound import hist_boosting, sound
 from jaxor.store.errors import StoreError
 from jaxor.store.run import Run
 
@@ -40,15 +40,17 @@ def run() -> Run:
 
 @pytest.fixture(scope="module")
 def fit(run: Run) -> Iterator[Fit]:
-    """Laws, causal models, and three of the sound ones."""
+    """Laws, causal models, and some of the sound ones, with few trees."""
 
     def some(random_state: int) -> dict[str, Any]:
         models = {name: sound(random_state)[name] for name in ("linear", "poly_2", "random_forest", "hist_boosting")}
         models["random_forest"].set_params(n_estimators=5)  # reading a hundred trees takes long
+        models["hist_boosting"].set_params(max_iter=5)
         return models
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "sound", some)
+        patch.setattr(candidates, "boosting", lambda random_state: hist_boosting(5, random_state))
         yield fit_run(run, Settings(faces=("law", "sound", "causal"), folds=3))
 
 

@@ -21,7 +21,12 @@ Floats = NDArray[np.float64]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "steps", "runs", "share"), [(3466, 1680, 8, 0.975), (20_000, 500, 2, 1.0), (500, 2000, 16, 0.79)]
+    ("parameters", "steps", "runs", "share"),
+    [
+        (500, 2000, 16, 0.79),
+        pytest.param(3466, 1680, 8, 0.975, marks=pytest.mark.full),
+        pytest.param(20_000, 500, 2, 1.0, marks=pytest.mark.full),
+    ],
 )
 def test_the_null(parameters: int, steps: int, runs: int, share: float) -> None:
     """I11 = N3: the share of positive cosines, its law, and local rates of about the rate itself."""

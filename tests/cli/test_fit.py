@@ -24,16 +24,6 @@ LAWS = ["--models", "law", "--folds", "4", "--quiet"]
 FIT = Path("derived") / "fits" / "default.json"
 
 
-# In the background SIGINT may have been ignored.
-INTERRUPT = """
-import os, signal
-from jaxor.analysis import saved
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-saved.to_dict = lambda fit: os.kill(os.getpid(), signal.SIGINT)
-"""
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directories of runs; `fitted` has a fit. Tests write nothing into the others."""
@@ -146,24 +136,28 @@ def test_what_stands_in_the_way_is_named(call: Call, tmp_path: Path):
     assert "derived" in refused(call, 1, "fit", "run", *LAWS)
 
 
-def test_an_interrupted_fit_leaves_what_was_there(process: Process, runs: Path):
+def test_an_interrupted_fit_leaves_what_was_there(call: Call, runs: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
     before = contents(runs / "fast")
-    command = process("fit", runs / "fast", *LAWS, first=INTERRUPT)
-    out, err = command.communicate()
-    assert (command.returncode, out, err) == (130, "", "Error: interrupted\n")
+    monkeypatch.setattr("jaxor.analysis.saved.to_dict", interrupt)
+    result = call("fit", runs / "fast", *LAWS)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Error: interrupted\n")
     assert contents(runs / "fast") == before
 
 
 def test_nothing_but_the_report_is_printed(process: Process, runs: Path, tmp_path: Path):
-    """No warnings of the packages below, as seen in a process of its own."""
-    command = process("fit", runs / "relu1", *LAWS[:-1], "--name", "quiet")
-    out, err = command.communicate()
+    """No warnings of the packages below, as seen in a process of its own: a forecast, then a fit."""
+    forecast = ["predict", str(runs / "alike"), "--fit", str(runs / "fitted" / FIT)]
+    first = f"from jaxor.cli import main\nmain({forecast}, standalone_mode=False)\nprint('END')"
+    command = process("fit", runs / "relu1", *LAWS[:-1], "--name", "quiet", first=first)
+    printed, err = command.communicate()
     assert (command.returncode, err) == (0, "")
-    assert max(map(len, out.splitlines())) <= 102
-    assert out.endswith(f"Kept in {runs / 'relu1' / 'derived' / 'fits' / 'quiet.json'}.\n")
-    command = process("predict", runs / "alike", "--fit", runs / "fitted" / FIT)
-    out, err = command.communicate()
-    assert (command.returncode, err) == (0, "") and "learned from another simulation" in out
+    forecast, fit = printed.split("END\n")
+    assert "learned from another simulation" in forecast
+    assert max(map(len, fit.splitlines())) <= 102
+    assert fit.endswith(f"Kept in {runs / 'relu1' / 'derived' / 'fits' / 'quiet.json'}.\n")
 
 
 def test_json_is_what_is_kept(call: Call, runs: Path):

@@ -27,7 +27,8 @@ def test_tables_and_a_file(call: Call, tmp_path: Path):
 
 
 def test_an_experiment_that_never_succeeds_is_drawn_too(call: Call):
-    said = call(*QUICK[:2], "--set", "max_epochs=1", "--set", "model.units=1", "--plots", *QUICK[2:])
+    changes = [f"--set={change}" for change in ("max_epochs=1", "model.units=1", "stop.patience=none")]
+    said = call(*QUICK[:2], *changes, "--plots", *QUICK[2:])
     assert said.exit_code == 0, said.stderr
     assert "never" in said.stdout and re.search(r"best k \(of those below\)( +-){5}\n", said.stdout)
 
@@ -49,6 +50,6 @@ def test_what_cannot_be(call: Call, arguments: tuple[object, ...], code: int, me
 
 
 def test_a_threshold_that_no_draw_reaches(call: Call):
-    said = call("sampling", "relu1_normal", "--seeds", 50, "--draws", 500, "--strategy", "below:1e-9", "--devices", 1)
+    said = call("sampling", "relu1_normal", "--seeds", 2, "--draws", 500, "--strategy", "below:1e-9", "--devices", 1)
     assert said.exit_code == 1
     assert "acceptable" in said.stderr and "probability" in said.stderr and said.stderr.count("\n") == 1

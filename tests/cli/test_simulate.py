@@ -187,7 +187,7 @@ def test_resume_extends_and_then_has_nothing_to_do(call: Call):
     assert (part["seeds"], part["runs_per_s"], part["runs_per_s_with_compile"]) == (4, None, None)
 
 
-@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("x64", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_an_absurd_learning_rate_diverges_and_is_no_error(call: Call, x64: bool):
     arguments = ["--seeds", 20, "--set", "optimizer.learning_rate=1e30", *(["--x64"] if x64 else [])]
     table = json.loads(call("simulate", *arguments, "--json").stdout)
@@ -200,10 +200,12 @@ def test_an_absurd_learning_rate_diverges_and_is_no_error(call: Call, x64: bool)
 
 
 def test_progress_is_shown_on_a_terminal_only(process: Process):
-    def shown(*arguments: str) -> bytes:
+    again = ["simulate", "--seeds", "5", "--out", "run", "--resume"]
+
+    def shown(*arguments: str, first: str = "") -> bytes:
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (24, 80))
-        command = process("simulate", "--seeds", "5", "--out", "run", "--resume", *arguments, stderr=theirs)
+        command = process(*again, *arguments, first=first, stderr=theirs)
         os.close(theirs)
         printed = b""
         with os.fdopen(ours, "rb") as screen:
@@ -217,8 +219,9 @@ def test_progress_is_shown_on_a_terminal_only(process: Process):
         return printed
 
     assert b"5.00/5.00 runs" in shown()
-    assert shown("--quiet") == b"" and shown("--json") == b""
-    command = process("simulate", "--seeds", 5, "--out", "run", "--resume")
+    quiet = f"from jaxor.cli import main\nmain({[*again, '--quiet']}, standalone_mode=False)"
+    assert shown("--json", first=quiet) == b""
+    command = process(*again)
     assert command.communicate()[1] == ""
 
 

@@ -50,7 +50,8 @@ def test_the_table_is_in_tenths_by_initial_loss(call: Call):
 
 
 def test_until_says_whether_its_rule_holds(call: Call):
-    result = call("simulate", "relu1_normal", "--keep", "statistics", "--until", RULE, "--out", "run")
+    arguments = ["relu1_normal", "--keep", "statistics", "--until", RULE, "--out", "run", "--devices", 1]
+    result = call("simulate", *arguments)
     population: Any = jaxor.open_run("run")
     low, high = confidence_sequence(population.success.count, len(population))
     assert (high - low) / 2 <= 0.05 and population.until == RULE
@@ -58,7 +59,7 @@ def test_until_says_whether_its_rule_holds(call: Call):
         assert f"{RULE} holds: {(high - low) / 2:.3g} after {len(population):,} runs" in " ".join(text.split())
         assert "Wilson 95 %" in text and f"at every look, 95 %: {100 * low:.3f} %" in text
         assert "Robbins' beta-binomial mixture" in " ".join(text.split())
-    again = call("simulate", "relu1_normal", "--keep", "statistics", "--until", RULE, "--out", "run", "--resume")
+    again = call("simulate", *arguments, "--resume")
     assert again.exit_code == 0 and "nothing left to compute" in again.stdout
 
 
