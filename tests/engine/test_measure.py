@@ -57,7 +57,7 @@ CASES: dict[str, tuple[Experiment, bool]] = {  # with x64 or without
     "eater": (jaxor.get_experiment("relu2_two_bce_eater").replace(max_epochs=40, stop={}), False),
     "annealing": (jaxor.get_experiment("relu1_anneal").replace(max_epochs=40), False),
 }  # fmt: skip
-QUICK = "sgd", "adam"  # in both layouts, of all points and of minibatches
+QUICK = "sgd", "momentum", "adam"
 FULL = pytest.mark.full  # each case takes some seconds to compile
 ALL = [*QUICK, *(pytest.param(name, marks=FULL) for name in CASES if name not in QUICK)]
 
@@ -160,7 +160,7 @@ def path_of(name: str, place: int) -> Path:
     return Path(**{key: array[:steps] for key, array in found._asdict().items()} | at_points)
 
 
-def points_passed(run: Run, place: int) -> Floats:
+def points_passed(run: Run, place: int) -> NDArray[Any]:
     """(T + 1, P): where the run began and where each step led."""
     return np.concatenate([run.initial_params[place][None], run.trace(int(run.seeds[place])).params])
 
