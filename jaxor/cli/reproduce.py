@@ -1,0 +1,45 @@
+"""``jaxor reproduce``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from jaxor.cli.watching import watching
+
+
+@click.command()
+@click.argument("what", nargs=-1, metavar="[DOCUMENT|TABLE]...")
+@click.option(
+    "--quick/--full", "quick", default=True, help="Minutes, or as many runs as make intervals narrow.  [default: quick]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("outputs/reproduction"), show_default=True,
+    metavar="DIR", help="Where measurements and the tables go; what is there already is not measured again.",
+)  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
+def reproduce(what: Sequence[str], quick: bool, out: Path, quiet: bool, as_json: bool) -> None:
+    """Measure again what the documents say.
+
+    Documents: convergence, sampling, paths, early-stage; all, if none is named. Each of their figures beside ours, with
+    a verdict.
+    """
+    from jaxor.report.reproduction import reproduction_markdown, reproduction_text
+    from jaxor.reproduction.run import chosen
+    from jaxor.reproduction.run import reproduce as measure
+    from jaxor.store.derived import keep
+
+    tables = chosen(what)
+    folder = out / ("quick" if quick else "full")
+    with watching(quiet or as_json) as watch:
+        found = [measure(table, not quick, folder, watch or (lambda _: None)) for table in tables]
+    text = json.dumps([one.to_dict() for one in found], allow_nan=False)
+    keep(folder / "reproduction.json", f"{text}\n".encode())
+    keep(folder / "reproduction.md", reproduction_markdown(found).encode())
+    click.echo(
+        text if as_json else f"{reproduction_text(found)}\n\nKept in {folder}: reproduction.md, reproduction.json."
+    )

@@ -1,0 +1,1 @@
+"""What the five documents say, measured again: claims, figures of ours, verdicts."""

@@ -1,0 +1,147 @@
+"""Tables of the documents: every claim is measured, and measurements are what they are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jaxor
+from jaxor.reproduction import convergence, early_stage, paths
+from jaxor.reproduction.claims import CANNOT, Claim, Figure, Finding, Measured, Missing, Table, exactly, number
+from jaxor.reproduction.run import DOCUMENTS, chosen, reproduce
+
+ALL = [table for tables in DOCUMENTS.values() for table in tables]
+
+
+def nothing(_: str) -> None:
+    pass
+
+
+@cache
+def measured(name: str, runs: int) -> Mapping[str, Measured]:
+    (table,) = chosen([name])
+    return table.measure(runs, nothing)
+
+
+@pytest.mark.parametrize("table", ALL, ids=lambda table: table.name)
+def test_figures_are_numbers_and_statements_are_yes(table: Table) -> None:
+    keys = [(claim.measure, claim.printed) for claim in table.claims]
+    assert len(set(keys)) == len(keys)
+    for claim in table.claims:
+        assert claim.printed == "yes" or np.isfinite(number(claim.printed)[0])
+
+
+@pytest.mark.parametrize("name", ["sampling-one-layer", "sampling-two-layers"])
+def test_every_claim_of_sampling_is_measured(name: str) -> None:
+    (table,) = chosen([name])
+    found = measured(name, 200)
+    for claim in table.claims:
+        assert isinstance(found[claim.measure], Finding if claim.printed == "yes" else Figure), claim.measure
+
+
+def test_figures_of_sampling_are_those_of_the_runs() -> None:
+    """Success and mean epochs of all runs: the mean of samples without a run in common is that of the runs."""
+    found, run = measured("sampling-two-layers", 200), jaxor.simulate("relu2_two_mse_sgd", 200, traces="none")
+    for key, expected in (("success", np.mean(run.final_accuracy == 1)), ("mean", np.mean(run.epochs))):
+        figure = found[f"control/{key}"]
+        assert isinstance(figure, Figure) and figure.value == pytest.approx(expected, rel=1e-12)
+    first = found["initial/mean"]
+    scanned = jaxor.simulate("relu2_init_dist", 400, traces="none").initial_loss
+    assert isinstance(first, Figure) and first.value == pytest.approx(scanned.astype(np.float64).mean(), rel=1e-12)
+
+
+def test_the_data_sets_are_the_articles() -> None:
+    """Its 18 features, and rows of all states but the last of 100 runs, each set of other seeds."""
+    one, two = convergence.data_set(0), convergence.data_set(1)
+    run = jaxor.simulate("abs1_convergence", 100, traces="none")
+    assert one.features.shape == ((run.epochs - 1).sum(), 18) and one.epochs.max() == run.epochs.max() - 1
+    assert not np.isin(two.l2, one.l2).any()
+    assert (one.l1 <= np.sqrt(3) * one.l2 * (1 + 1e-12)).all()
+
+
+def test_the_law_and_the_speed_of_convergence() -> None:
+    law = convergence._law(jaxor.simulate("abs1_convergence", 1000, traces="none"))
+    assert law.holds and "of 1,000 runs" in law.figures
+    speed = convergence._speed()
+    assert speed.holds is False and "each step is 0.800 times" in speed.figures
+
+
+@pytest.mark.full
+def test_every_claim_of_the_convergence_article_is_measured() -> None:
+    """Data set and law are looked at above; here all regressors are trained."""
+    found = measured("convergence", 200)
+    assert all(claim.measure in found for claim in convergence.TABLES[0].claims)
+
+
+def test_without_images_there_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAXOR_IMAGES", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    done = reproduce(chosen(["early-stage-cifar10"])[0], False, tmp_path, nothing)
+    assert {one.verdict for one in done.answers} == {CANNOT}
+    assert all(isinstance(one.measured, Missing) and "cifar10" in one.measured.why for one in done.answers)
+
+
+@pytest.mark.full
+def test_every_claim_of_the_theory_is_measured() -> None:
+    """Its parts have tests of their own in tests/analysis."""
+    found = measured("early-stage-theory", 4)
+    assert all(claim.measure in found for claim in early_stage.TABLES[-1].claims)
+
+
+def test_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(paths.NETS, "classification", ("abs1_convergence", {}))
+    found = paths.paths("classification", 40, nothing)
+    assert set(found) == {claim.measure for claim in paths.TABLES[0].claims}
+    answers = {name: one.holds for name, one in found.items() if isinstance(one, Finding)}
+    assert answers == {
+        "obstacles": True, "line": True, "stable": True, "consistent": True, "linear": True, "decay": True,
+        "warm_up": False,
+    }  # fmt: skip
+
+
+def small(calls: list[int]) -> Table:
+    def measure(runs: int, watch: Any) -> Mapping[str, Measured]:
+        calls.append(runs)
+        watch("counting")
+        return {"a": exactly(12), "b": Finding(None, "no figures"), "c": Missing("nothing here")}
+
+    claims = tuple(Claim(name, "1", f"claim {name}", "10") for name in "abc")
+    return Table("small", "A document", "A table", claims, measure, 5, 7)
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    first = reproduce(small(calls), False, tmp_path, nothing)
+    again = reproduce(small(calls), False, tmp_path, nothing)
+    assert calls == [5] and first == again.__class__(first.table, again.runs, again.seconds, again.answers)
+    reproduce(small(calls), True, tmp_path, nothing)
+    assert calls == [5, 7]
+    monkeypatch.setattr("jaxor.reproduction.run.versions", lambda: {"jaxor": "another"})
+    reproduce(small(calls), True, tmp_path, nothing)
+    (tmp_path / "small.json").write_text("{broken")
+    reproduce(small(calls), True, tmp_path, nothing)
+    assert calls == [5, 7, 7, 7]
+    assert json.loads((tmp_path / "small.json").read_text())["runs"] == 7
+
+
+def test_tables_that_take_too_long_say_so(tmp_path: Path) -> None:
+    (table,) = chosen(["paths-language"])
+    done = reproduce(table, False, tmp_path, nothing)
+    assert {one.verdict for one in done.answers} == {CANNOT} and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("names", [[], ["sampling", "sampling-one-layer"], ["paths-language", "convergence"]])
+def test_choosing(names: list[str]) -> None:
+    tables = [table.name for table in chosen(names)]
+    assert len(set(tables)) == len(tables) and (names or len(tables) == len(ALL))
+
+
+def test_choosing_what_is_not_there() -> None:
+    with pytest.raises(ValueError, match="'tables' is neither a document .* nor a table"):
+        chosen(["tables"])
