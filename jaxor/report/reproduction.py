@@ -27,8 +27,8 @@ def reproduction_text(found: Sequence[Reproduced]) -> str:
 def _table_text(one: Reproduced) -> str:
     rows = [HEADS, *(_row(answer) for answer in one.answers)]
     notes = [wrapped(f"{answer.claim.statement}: {note}") for answer in one.answers if (note := _note(answer))]
-    head = f"{one.table.document}\n{one.table.title} ({one.table.name}, {one.seconds:.0f} s)"
-    return "\n".join([section(head.splitlines()[0], head.splitlines()[1]), columns(rows, "<<>>>><"), *notes])
+    title = f"{one.table.title} ({one.table.name}, {one.seconds:.0f} s)"
+    return "\n".join([section(one.table.document, title), columns(rows, "<<>>>><"), *notes])
 
 
 def _row(answer: Answer) -> tuple[str, ...]:

@@ -23,11 +23,7 @@ from jaxor.simulation import simulate
 
 DOCUMENT = "No Wrong Turns: The Simple Geometry of Neural Networks Optimization Paths"
 
-NETS = {
-    "classification": ("digits_mlp", {}),
-    "segmentation": ("shapes_skip", {}),
-    "language": ("characters_transformer", {}),
-}
+NETS = {"classification": "digits_mlp", "segmentation": "shapes_skip", "language": "characters_transformer"}
 """Image classification, semantic segmentation and language modeling, small enough for dozens of seeds."""
 
 HOLDS = {"supported": True, "not": False, "undecided": None}
@@ -35,11 +31,10 @@ HOLDS = {"supported": True, "not": False, "undecided": None}
 
 def paths(net: str, runs: int, watch: Callable[[str], Any]) -> Mapping[str, Measured]:
     """What the abstract says, of one net."""
-    name, changes = NETS[net]
-    experiment = get_experiment(name).replace(**changes)
-    watch(f"{name}: {runs} runs are trained")
+    experiment = get_experiment(NETS[net])
+    watch(f"{experiment.name}: {runs} runs are trained")
     run = simulate(experiment, seeds=runs, traces="none")
-    watch(f"{name}: they are replayed and measured")
+    watch(f"{experiment.name}: they are replayed and measured")
     geometry = measure_run(run)
     seen = look_at(experiment, geometry)
     found = judge_paths(experiment, geometry, Measuring(), seen)

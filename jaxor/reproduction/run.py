@@ -64,7 +64,7 @@ def chosen(names: Sequence[str]) -> tuple[Table, ...]:
     ['sampling-one-layer', 'sampling-two-layers']
     """
     tables = [table for tables in DOCUMENTS.values() for table in tables]
-    known = {**DOCUMENTS, **{table.name: (table,) for table in tables if table.name not in DOCUMENTS}}
+    known = {table.name: (table,) for table in tables} | dict(DOCUMENTS)
     for name in names:
         if name not in known:
             raise ValueError(

@@ -95,7 +95,7 @@ def test_every_claim_of_the_theory_is_measured() -> None:
 
 
 def test_paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(paths.NETS, "classification", ("abs1_convergence", {}))
+    monkeypatch.setitem(paths.NETS, "classification", "abs1_convergence")
     found = paths.paths("classification", 40, nothing)
     assert set(found) == {claim.measure for claim in paths.TABLES[0].claims}
     answers = {name: one.holds for name, one in found.items() if isinstance(one, Finding)}
