@@ -251,7 +251,7 @@ def success_by_initial_loss(runs: Run | Population, groups: int = 10) -> tuple[L
     found = []
     for number in np.unique(group):
         inside = np.flatnonzero(group == number)
-        runs = int(everything.counts[inside].sum())
+        size = int(everything.counts[inside].sum())
         low, high = everything.values[inside[[0, -1]]].tolist()
-        found.append(LossGroup(low, high, runs, Share.of(int(successes[inside].sum()), runs)))
+        found.append(LossGroup(low, high, size, Share.of(int(successes[inside].sum()), size)))
     return tuple(found)
