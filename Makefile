@@ -6,7 +6,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-crash test-full soak lint format bench clean
+.PHONY: help simulate test test-crash test-full test-report soak lint format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,12 @@ test-crash: $(VENV)/.installed-dev  ## run the crash suite in full: kills, full 
 
 test-full: $(VENV)/.installed-dev  ## run every test there is, the crash suite in full among them; an hour
 	@$(VENV)/bin/python -m pytest --full --doctest-modules jaxor tests
+
+test-report: $(VENV)/.installed-browser  ## look at reports in Chromium: errors, network, phone width, dark, accessibility
+	@$(HAVE_CHROMIUM) || $(VENV)/bin/playwright install --with-deps chromium \
+		|| { apt-get update -qq && apt-get install -y -qq chromium; }
+	@$(VENV)/bin/python -m pytest tests/browser --browser
+	@echo "Screenshots are in outputs/screenshots."
 
 soak: $(VENV)/.installed-dev  ## simulate 1,000,000 seeds under kill -9 and watch memory and open files
 	@$(VENV)/bin/python -m tests.crash.soak
@@ -39,6 +45,8 @@ bench: $(VENV)/.installed-bench  ## measure speed beside other ways to train, sc
 clean:  ## remove .venv, caches and builds; runs under outputs/ stay
 	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+HAVE_CHROMIUM = command -v chromium >/dev/null || command -v google-chrome >/dev/null
 
 define CREATE_VENV
 old= bare=
@@ -78,6 +86,11 @@ $(VENV)/.installed-bench: pyproject.toml $(VENV)/.created
 	@echo "Installing jaxor and what it is measured against into $(VENV); this takes a few minutes, once."
 	@$(PIP) --editable '.[bench]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	@echo "Installing what drives a browser into $(VENV); this takes a minute, once."
+	@$(PIP) --editable '.[browser]'
+	@touch $@
 
 # The development installation holds the plain one, so it sets both stamps.
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.created

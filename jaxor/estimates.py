@@ -192,6 +192,18 @@ class Distribution:
     values: NDArray[Any]
     counts: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, sample: ArrayLike) -> Distribution:
+        """That of a sample (m,); values that are not finite are left out.
+
+        Examples
+        --------
+        >>> Distribution.of([3.0, 1.0, np.nan, 3.0])
+        Distribution(values=array([1., 3.]), counts=array([1, 2]))
+        """
+        array = np.asarray(sample)
+        return cls(*np.unique(array[np.isfinite(array)], return_counts=True))
+
     @cached_property
     def size(self) -> int:
         """How many values there are, equal ones included."""

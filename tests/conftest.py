@@ -20,6 +20,7 @@ _TABLE = "table row"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="tests marked full too, and the crash suite at full length")
+    parser.addoption("--browser", action="store_true", help="tests marked browser too, see make test-report")
 
 
 _COMPILED = pytest.StashKey[str]()
@@ -40,11 +41,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --full, leave out the tests marked full: others check the same on fewer cases."""
-    if not config.getoption("--full"):
-        left_out = [item for item in items if item.get_closest_marker("full")]
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
-        config.hook.pytest_deselected(items=left_out)
+    """Leave out what was not asked for; of tests marked full others check the same on fewer cases."""
+    for rarely in ("full", "browser"):
+        if not config.getoption(f"--{rarely}"):
+            left_out = [item for item in items if item.get_closest_marker(rarely)]
+            items[:] = [item for item in items if not item.get_closest_marker(rarely)]
+            config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture

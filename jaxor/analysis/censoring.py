@@ -227,10 +227,30 @@ def cumulative_incidence(epochs: ArrayLike, status: ArrayLike) -> Incidence:
             f"the runs have different epoch caps, from {caps[0]} to {ended.max()} epochs; look at each cap separately"
         )
     times, place = np.unique(ended, return_inverse=True)
-    counts = np.cumsum(np.bincount(place[how == Status.CONVERGED], minlength=times.size))
+    return incidence_of_counts(times, np.bincount(place[how == Status.CONVERGED], minlength=times.size), ended.size)
+
+
+def incidence_of_counts(times: Epochs, converged: NDArray[np.int64], runs: int) -> Incidence:
+    """The same from counts.
+
+    Parameters
+    ----------
+    times : (m,) int64
+        Ascending.
+    converged : (m,) int64
+        How many runs converged at each.
+    runs : int
+        Of all.
+
+    Examples
+    --------
+    >>> incidence_of_counts(np.array([10, 12]), np.array([1, 1]), 4).share
+    array([0.25, 0.5 ])
+    """
+    counts = np.cumsum(converged)
     distinct, which = np.unique(counts, return_inverse=True)
-    low, high = np.array([wilson(count, ended.size) for count in distinct.tolist()])[which].T
-    return Incidence(times, counts / ended.size, low, high)
+    low, high = np.array([wilson(count, runs) for count in distinct.tolist()])[which].T
+    return Incidence(times, counts / runs, low, high)
 
 
 def censoring(run: Run) -> Censoring:

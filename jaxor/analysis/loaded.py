@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LinearRegression
@@ -81,7 +82,7 @@ def load(path: str | Path, model: str | None = None) -> Saved:
         It takes skops to read and skops is not installed.
     """
     path = Path(path)
-    table = _read(path)
+    table = read_table(path)
     try:
         entry = _choose(table["models"], model, path)
         if entry["failure"] is not None:
@@ -115,7 +116,50 @@ def _saved(table: Mapping[str, Any], entry: Mapping[str, Any], path: Path) -> Sa
     )  # fmt: skip
 
 
-def _read(path: Path) -> dict[str, Any]:
+class Scored(NamedTuple):
+    """How good a model of a fit is at forecasts of runs that it has not learned from; None where it is not."""
+
+    name: str
+    causal: bool
+    r2: float | None
+    low: float | None
+    high: float | None
+    mae: float | None
+
+
+def scores(path: Path) -> list[Scored]:
+    """Models of a fit, the best first.
+
+    Raises
+    ------
+    StoreError
+        It is not a fit.
+    """
+    table = read_table(path)
+    try:
+        found = [_scored(entry) for entry in table["models"]]
+    except (*_WRONG, ValueError) as error:
+        raise _no_fit(path, error) from error
+    return sorted(found, key=lambda one: -math.inf if one.r2 is None else one.r2, reverse=True)
+
+
+def _scored(entry: Mapping[str, Any]) -> Scored:
+    grouped = entry["grouped"]
+    numbers = (grouped["r2"], grouped["r2_interval"]["low"], grouped["r2_interval"]["high"], grouped["mae"])
+    return Scored(
+        f"{entry['face']}/{entry['name']}", bool(entry["causal"]),
+        *(None if number is None else float(number) for number in numbers),
+    )  # fmt: skip
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """What a fit's JSON holds.
+
+    Raises
+    ------
+    StoreError
+        It is not there, or not such a one.
+    """
     try:
         if path.exists() and not path.is_file():
             raise StoreError(f"{path} is not a file")

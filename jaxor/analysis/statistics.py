@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxor.engine.status import Status, by_status
-from jaxor.estimates import Interval, Quantiles, Share, quantiles
-from jaxor.store.population import Population
+from jaxor.estimates import Distribution, Interval, Quantiles, Share, quantiles
+from jaxor.store.population import Population, Quantity
 from jaxor.store.run import Run
 from jaxor.until import Rule
 
@@ -199,24 +199,59 @@ def _of_population(population: Population) -> PopulationSummary:
     )
 
 
-def success_by_initial_loss(population: Population, groups: int = 10) -> tuple[LossGroup, ...]:
-    """Success of runs grouped by initial loss, in groups as equal as the bins allow.
+def distribution(
+    runs: Run | Population, quantity: Quantity, status: Status | None = None, success: bool | None = None
+) -> Distribution:
+    """One quantity of the runs that started, or of those that ended in a certain way.
 
     Parameters
     ----------
-    population : Population
+    runs : Run or Population
+        Of the second losses are the middles of the bins that they were counted in.
+    quantity : {"epochs", "initial_loss", "final_loss"}
+        Of losses those that are finite.
+    status : Status, optional
+        Only runs that ended so.
+    success : bool, optional
+        Only runs with accuracy 1 after their last step, or only those without.
+
+    Examples
+    --------
+    >>> from jaxor import simulate
+    >>> run = simulate("relu1_normal", seeds=200, traces="none")
+    >>> counts = simulate("relu1_normal", seeds=200, keep="statistics")
+    >>> one, other = (distribution(runs, "epochs", Status.CONVERGED) for runs in (run, counts))
+    >>> one.values.tolist() == other.values.tolist(), one.counts.tolist() == other.counts.tolist()
+    (True, True)
+    """
+    if isinstance(runs, Population):
+        return runs.distribution(quantity, status, success)
+    wanted = runs.status != Status.UNSTARTED if status is None else runs.status == status
+    if success is not None:
+        wanted &= (runs.final_accuracy == 1) == success
+    return Distribution.of(getattr(runs, quantity)[wanted])
+
+
+def success_by_initial_loss(runs: Run | Population, groups: int = 10) -> tuple[LossGroup, ...]:
+    """Success of runs grouped by initial loss, in groups as equal as can be.
+
+    Parameters
+    ----------
+    runs : Run or Population
+        Of the second a bin of losses is in one group as a whole.
     groups : int
         At most so many.
     """
-    everything, succeeded = population.initial_loss, population.distribution("initial_loss", success=True)
+    everything = distribution(runs, "initial_loss")
+    succeeded = distribution(runs, "initial_loss", success=True)
     successes = np.zeros_like(everything.counts)
     successes[np.searchsorted(everything.values, succeeded.values)] = succeeded.counts
-    # A bin belongs to the group in which its middle run is.
+    # Runs of one loss belong to the group in which the middle one of them is.
     group = groups * (2 * np.cumsum(everything.counts) - everything.counts) // (2 * everything.size or 1)
     found = []
     for number in np.unique(group):
         inside = np.flatnonzero(group == number)
-        runs = int(everything.counts[inside].sum())
+        size = int(everything.counts[inside].sum())
         low, high = everything.values[inside[[0, -1]]].tolist()
-        found.append(LossGroup(low, high, runs, Share.of(int(successes[inside].sum()), runs)))
+        found.append(LossGroup(low, high, size, Share.of(int(successes[inside].sum()), size)))
     return tuple(found)

@@ -18,7 +18,7 @@ import jaxor
 
 COMMANDS = (
     "simulate", "experiments", "info", "verify", "merge", "export", "fit", "predict", "sampling", "diagnose",
-    "early-stage", "geometry", "replay", "reproduce",
+    "early-stage", "geometry", "replay", "reproduce", "report",
 )  # fmt: skip
 """In the order of ``--help``; each is a module here with a command of the same name, underscores for hyphens."""
 

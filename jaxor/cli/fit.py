@@ -93,19 +93,24 @@ def _fitted(path: Path, settings: Settings, name: str, quiet: bool, plots: bool)
     from jaxor.analysis.fit import fit_run
     from jaxor.analysis.saved import save
     from jaxor.store.derived import derived
+    from jaxor.store.errors import StoreError
     from jaxor.store.run import Run, open_run
 
-    derived(path, "fits", name)  # a wrong name is told before the work
+    plots_of = derived(path, "fits", name)  # a wrong name is told before the work
+    if plots_of.is_symlink():
+        raise StoreError(f"{plots_of} is a link, which a run directory must not hold; remove it")
     run = open_run(path)
     if not isinstance(run, Run):
         raise ValueError(f"{path} holds statistics and no single runs; simulate with --keep runs to fit")
     with _progress(quiet) as watch:
         found = fit_run(run, settings, watch=watch)
     save(found, path, name)
+    for old in plots_of.glob("*.svg"):  # of another fit
+        old.unlink()
     if plots:
         from jaxor.report.plots import save_plots
 
-        save_plots(found, derived(path, "fits", name))
+        save_plots(found, plots_of)
     return found
 
 

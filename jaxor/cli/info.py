@@ -19,7 +19,7 @@ def info(directory: Path, as_json: bool) -> None:
     """Say what a run directory holds and how its runs ended."""
     from jaxor.analysis.statistics import summary
     from jaxor.engine.seeds import compress, difference, number
-    from jaxor.report.tables import info_text
+    from jaxor.report.summaries import info_text
     from jaxor.store.directory import RunDirectory
     from jaxor.store.run import open_run
 

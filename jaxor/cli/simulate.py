@@ -112,7 +112,7 @@ def _safe(job: Job, out: Path) -> str:
 
 def _report(outcome: Outcome, job: Job, out: Path, as_json: bool) -> None:
     from jaxor.analysis.statistics import summary
-    from jaxor.report.tables import simulation_text
+    from jaxor.report.summaries import simulation_text
     from jaxor.store.directory import RunDirectory
 
     figures, size, rates = summary(outcome.run), RunDirectory.open(out).bytes_on_disk(), _rates(outcome)

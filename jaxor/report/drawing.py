@@ -37,14 +37,23 @@ STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "jaxor",  # equal figures are equal bytes
 }
-WIDTH = 7.3
-"""Inches: 700 pixels of a screen."""
-
-BLUE, VERMILION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "0.35"
+BLUE, VERMILION, ORANGE, PURPLE, BLACK, GREY = "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#000000", "0.35"
 """Okabe and Ito's colours, which the colour-blind tell apart."""
+
+KINDS = {True: ("successful", BLUE), False: ("failed", VERMILION)}
+"""Words and colour of runs by whether they ended with accuracy 1."""
+
+WIDTH, NARROW = 7.3, 4.6
+"""Inches: 700 pixels of a screen, and 440, of a figure with one panel that stands beside another."""
+
+HIGH = 3.1
+"""Inches of such a narrow figure."""
 
 POINTS = 2_000
 """Of so many rows at most every one is drawn; more are counted in cells."""
+
+FEW = 200
+"""Points so few are drawn larger."""
 
 CELLS = 60
 """Along each axis."""
@@ -85,11 +94,11 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(title: str, caption: str, height: float) -> Figure:
+def new_figure(title: str, caption: str, height: float, width: float = WIDTH) -> Figure:
     """An empty figure, so many inches high, that says above what it is, and below over what."""
     from matplotlib.figure import Figure
 
-    figure = Figure((WIDTH, height), layout="constrained")
+    figure = Figure((width, height), layout="constrained")
     figure.suptitle(textwrap.fill(title, 78), x=0.01, ha="left")
     figure.supxlabel(textwrap.fill(caption, 118), x=0.01, ha="left", fontsize=8, color=GREY)
     return figure
@@ -112,17 +121,36 @@ def save_plot(figure: Figure, path: Path) -> Path:
     ValueError
         matplotlib does not know the format.
     """
-    kind = path.suffix.removeprefix(".")
-    texts = [figure.get_supxlabel(), *(axes.get_title(loc="left") for axes in figure.axes)]
-    about = {
-        "Title": " ".join(figure.get_suptitle().split()),
-        "Description": "\n".join(" ".join(text.split()) for text in texts if text),
-    }
+    write(path, rendered(figure, path.suffix.removeprefix(".")))
+    return path
+
+
+def rendered(figure: Figure, kind: str) -> bytes:
+    """A figure as a file of that kind, such as svg."""
     file = io.BytesIO()
+    about = {"Title": title_of(figure), "Description": "\n".join([caption_of(figure), *panels_of(figure)])}
     with style():
         figure.savefig(file, format=kind, dpi=150, metadata=about | {"Date": None} if kind == "svg" else None)
-    write(path, file.getvalue())
-    return path
+    return file.getvalue()
+
+
+def title_of(figure: Figure) -> str:
+    """What a figure is."""
+    return _unfilled(figure.get_suptitle())
+
+
+def caption_of(figure: Figure) -> str:
+    """Over what it is."""
+    return _unfilled(figure.get_supxlabel())
+
+
+def panels_of(figure: Figure) -> list[str]:
+    """Titles of its panels, as far as they have some."""
+    return [_unfilled(title) for axes in figure.axes if (title := axes.get_title(loc="left"))]
+
+
+def _unfilled(text: str) -> str:
+    return " ".join(text.split())
 
 
 def save_figures(figures: Mapping[str, Figure], directory: Path) -> list[Path]:
@@ -137,7 +165,7 @@ def save_figures(figures: Mapping[str, Figure], directory: Path) -> list[Path]:
     return [save_plot(figure, directory / f"{name}.svg") for name, figure in figures.items()]
 
 
-def draw_rows(axes: Axes, x: Numbers, y: Numbers, edges: tuple[Numbers, Numbers]) -> Any:
+def draw_rows(axes: Axes, x: Numbers, y: Numbers, edges: tuple[Numbers, Numbers], what: str = "row") -> Any:
     """Draw rows as points, or as counts in cells if they are many.
 
     Parameters
@@ -146,6 +174,8 @@ def draw_rows(axes: Axes, x: Numbers, y: Numbers, edges: tuple[Numbers, Numbers]
     x, y : (n,) float64
     edges : pair of float64 arrays
         Of the cells along x and y; what lies outside is counted in the corner.
+    what : str
+        A row is.
 
     Returns
     -------
@@ -158,19 +188,19 @@ def draw_rows(axes: Axes, x: Numbers, y: Numbers, edges: tuple[Numbers, Numbers]
     if not inside.all():
         behind = {"fc": "w", "lw": 0, "alpha": 0.8, "pad": 1}
         axes.annotate(
-            f"{count(int(np.sum(~inside)), 'row')} outside", (1, 0), xycoords="axes fraction", xytext=(-3, 4),
+            f"{count(int(np.sum(~inside)), what)} outside", (1, 0), xycoords="axes fraction", xytext=(-3, 4),
             textcoords="offset points", ha="right", size=8, color=GREY, bbox=behind,
         )  # fmt: skip
     axes.set(xlim=edges[0][[0, -1]], ylim=edges[1][[0, -1]])
     # Pixels within the SVG: a shape for each row would make it large.
     if len(x) <= POINTS:
-        axes.plot(x, y, ".", color=BLUE, ms=3, alpha=0.4, mew=0, rasterized=True)
+        axes.plot(x, y, ".", color=BLUE, ms=3 if len(x) > FEW else 6, alpha=0.4, mew=0, rasterized=True)
         return None
     counts = np.histogram2d(x, y, edges)[0].T
     return axes.pcolormesh(*edges, np.ma.masked_equal(counts, 0), cmap="Blues", rasterized=True)
 
 
-def count_scale(figure: Figure, panels: Any, cells: Sequence[Any]) -> None:
+def count_scale(figure: Figure, panels: Any, cells: Sequence[Any], what: str = "row") -> None:
     """Give the cells of all panels one logarithmic scale of colours, and show it; nothing for None."""
     from matplotlib.colors import LogNorm
 
@@ -180,7 +210,7 @@ def count_scale(figure: Figure, panels: Any, cells: Sequence[Any]) -> None:
     norm = LogNorm(0.3, max(float(mesh.get_array().max()) for mesh in meshes))  # so that a single row is not white
     for mesh in meshes:
         mesh.set_norm(norm)
-    bar = figure.colorbar(meshes[0], ax=panels, label="rows in a cell", aspect=40, pad=0.01)
+    bar = figure.colorbar(meshes[0], ax=panels, label=f"{what}s in a cell", aspect=40, pad=0.01)
     bar.ax.set_ylim(bottom=1)
 
 

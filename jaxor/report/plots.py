@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxor.analysis.censoring import Median
 from jaxor.analysis.fit import Fit, Judged
 from jaxor.report.drawing import (
     BLACK,
     BLUE,
     CELLS,
-    POINTS,
     VERMILION,
     count_scale,
     draw_rows,
@@ -26,6 +24,7 @@ from jaxor.report.drawing import (
     save_figures,
     style,
 )
+from jaxor.report.run_plots import survival_plot
 from jaxor.report.tables import count
 
 if TYPE_CHECKING:  # an extra
@@ -206,39 +205,7 @@ def _distance(fit: Fit) -> Figure:
 
 
 def _survival(fit: Fit) -> Figure:
-    """Kaplan and Meier's curve, and the share of all runs that have converged."""
-    found = fit.censoring
-    caption = f"{count(found.runs, 'run')}; 95 % bands at each epoch. {found.note}"
-    figure = new_figure(f"Epochs that runs of {_name(fit)} take", caption, 3.7)
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    curve, incidence = found.kaplan_meier, found.incidence
-    _steps(left, curve.times, (curve.survival, curve.low, curve.high), 1.0, curve.median)
-    _steps(right, incidence.times, (incidence.share, incidence.low, incidence.high), 0.0, incidence.median)
-    left.set(title=f"Kaplan-Meier: not yet converged\n{_median_words(curve.median)}", ylabel="share of runs")
-    right.set_title(f"Converged, of all runs\n{_median_words(incidence.median)}")
-    return figure
-
-
-def _steps(axes: Axes, times: NDArray[np.int64], curves: Sequence[Numbers], start: float, median: Median) -> None:
-    """A share of runs that changes in steps from what it is at first, with its band and median."""
-    from matplotlib.ticker import PercentFormatter
-
-    epochs = np.append(0, times)
-    share, low, high = (np.append(start, curve) for curve in curves)
-    many = len(epochs) > POINTS
-    axes.fill_between(epochs, low, high, step="post", color=BLUE, alpha=0.25, lw=0, rasterized=many)
-    axes.step(epochs, share, where="post", color=BLUE, rasterized=many)
-    if median.value is not None:
-        axes.plot([0, median.value, median.value], [0.5, 0.5, 0], ":", color=VERMILION)
-    axes.set(xlabel="epochs", ylim=(0, 1.02), xlim=(0, 1.02 * epochs[-1]))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-
-
-def _median_words(median: Median) -> str:
-    if median.value is None:
-        return "median not reached"
-    low, high = ("not reached" if end is None else f"{end:,}" for end in (median.low, median.high))
-    return f"median {median.value:,} epochs ({low} to {high})"
+    return survival_plot(_name(fit), fit.censoring)
 
 
 def _shown(fit: Fit) -> list[Judged]:

@@ -17,7 +17,7 @@ import jaxor
 from jaxor.analysis.statistics import Draws, Losses, Summary
 from jaxor.engine.status import Status
 from jaxor.estimates import Quantiles, Share, wilson
-from jaxor.report.tables import summary_table
+from jaxor.report.summaries import summary_table
 from tests.cli.conftest import Call, Process
 
 FILE = """

@@ -13,7 +13,7 @@ import jaxor
 from jaxor.analysis.statistics import Ending, Losses, LossGroup, PopulationSummary
 from jaxor.engine.status import Status
 from jaxor.estimates import Interval, Quantiles, Share, confidence_sequence
-from jaxor.report.tables import info_text, summary_table
+from jaxor.report.summaries import info_text, summary_table
 from tests.cli.conftest import Call
 from tests.store.samples import manifest
 

@@ -1,0 +1,71 @@
+"""Plots of several simulations in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxor.analysis.statistics import distribution, summary
+from jaxor.engine.status import Status
+from jaxor.report.drawing import BLUE, HIGH, NARROW, new_figure, style
+from jaxor.store.population import Population
+from jaxor.store.run import Run
+
+if TYPE_CHECKING:  # an extra
+    from matplotlib.figure import Figure
+
+Simulations = Mapping[str, Run | Population]
+
+
+def comparison_plots(simulations: Simulations) -> list[Figure]:
+    """Success of simulations, and how many of their runs had converged when.
+
+    Parameters
+    ----------
+    simulations : dict of str to Run or Population
+        By label. Those without runs are left out.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    some = {label: runs for label, runs in simulations.items() if len(runs)}
+    with style():
+        return [draw(some) for draw in (_success, _converged)] if some else []
+
+
+def _success(simulations: Simulations) -> Figure:
+    from matplotlib.ticker import PercentFormatter
+
+    caption = "Runs that end with accuracy 1, of all; bars: Wilson's 95 %."
+    figure = new_figure("Success", caption, max(HIGH, 0.8 + 0.3 * len(simulations)), NARROW)
+    axes = figure.subplots()
+    for place, runs in enumerate(simulations.values()):
+        success = summary(runs).success
+        axes.plot([success.low, success.high], [place, place], color=BLUE, lw=3, alpha=0.4)
+        axes.plot(success.count / len(runs), place, "o", color=BLUE)
+    axes.set_yticks(range(len(simulations)), list(simulations))
+    axes.set(xlim=(-0.02, 1.02), xlabel="share of runs", ylim=(len(simulations) - 0.5, -0.5))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def _converged(simulations: Simulations) -> Figure:
+    from matplotlib.ticker import PercentFormatter
+
+    caption = "Of all runs, those that ended otherwise included, which never converge here."
+    figure = new_figure("Runs that have converged", caption, HIGH, NARROW)
+    axes = figure.subplots()
+    longest = max(float(distribution(runs, "epochs").values.max(initial=1)) for runs in simulations.values())
+    for label, runs in simulations.items():
+        found = distribution(runs, "epochs", Status.CONVERGED)
+        epochs = np.concatenate([[0], found.values, [longest]])
+        share = np.concatenate([[0], np.cumsum(found.counts), [found.size]]) / len(runs)
+        axes.step(epochs, share, where="post", label=label)
+    axes.set(xlabel="epochs", ylabel="share of runs", xlim=(0, longest), ylim=(-0.02, 1.02))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend()
+    return figure
