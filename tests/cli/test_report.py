@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from jaxor import simulate
+from jaxor import get_experiment, simulate
 from jaxor.cli import main
 from jaxor.report.page import report_page
 
@@ -101,18 +101,10 @@ def test_several_are_compared(runs: Path, tmp_path: Path):
 
 
 def test_settings_that_differ_are_listed(tmp_path: Path):
-    for name, rate in (("slow", 0.05), ("fast", 0.1)):
-        jaxor(
-            "simulate",
-            "abs1_convergence",
-            "--seeds",
-            "5",
-            "--set",
-            f"optimizer.learning_rate={rate}",
-            "--out",
-            tmp_path / name,
-        )
-    text = report_page([tmp_path / "slow", tmp_path / "fast"])
+    for cap in (30, 90):
+        experiment = get_experiment("abs1_convergence").replace(max_epochs=cap)
+        simulate(experiment, seeds=5, traces="none", out=tmp_path / str(cap))
+    text = report_page([tmp_path / "30", tmp_path / "90"])
     rows = re.findall(r'<th scope="row">([^<]*)</th><td class="text">([^<]*)</td><td class="text">([^<]*)</td>', text)
     assert rows == [("max_epochs", "30", "90")]
 

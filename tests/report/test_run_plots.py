@@ -112,9 +112,8 @@ def test_paths_end_at_exact_solutions_where_they_are_known():
     figure = run_plots(run)[0]["paths"]
     (axes,) = figure.axes
     (stars,) = [line for line in axes.lines if line.get_marker() == "*"]
-    ends = [
-        line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() != "w"
-    ]
+    dots = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() != "w"]
+    ends = [points(line)[0] for line in dots]
     solutions = points(stars)
     nearest = [np.linalg.norm(solutions - end, axis=1).min() for end in ends]
     distance = solution_distance(run.final_params[:6], run.param_names, run.manifest.experiment)
