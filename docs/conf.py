@@ -81,18 +81,25 @@ def link_names(app: Any, what: str, name: str, thing: Any, options: Any, lines: 
     lines[:] = [re.sub(r"(?<![`:])`(\w+)`(?!`)", role, line) for line in lines]
 
 
+def skip_fields(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out fields of named tuples: Python calls each an alias for a number, the tuple says what they are."""
+    return True if type(thing).__name__ == "_tuplegetter" else None
+
+
 def quote_commands(app: Any, context: Any, lines: list[str]) -> None:
     """Single backticks in the help of a command are what one types."""
     lines[:] = [re.sub(r"(?<![`:])`([^`]+)`(?!`)", r"``\1``", line) for line in lines]
 
 
-def link_gallery(app: Any, name: str, content: list[str]) -> None:
-    """Where a page links to a script of the gallery, the site has what came of it."""
-    content[0] = re.sub(r"\]\(gallery/(\w+)\.py\)", r"](generated/gallery/\1.rst)", content[0])
+def link_pages(app: Any, name: str, content: list[str]) -> None:
+    """Links of the site have titles in place of file names, and lead to what came of the gallery's scripts."""
+    text = re.sub(r"\]\(gallery/(\w+)\.py\)", r"](generated/gallery/\1.rst)", content[0])
+    content[0] = re.sub(r"\[[\w-]+\.md\]\(", "[](", text)
 
 
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", link_names)
-    app.connect("source-read", link_gallery)
+    app.connect("autodoc-skip-member", skip_fields)
+    app.connect("source-read", link_pages)
     for part in ("description", "options"):
         app.connect(f"sphinx-click-process-{part}", quote_commands)

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import runpy
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -254,3 +255,22 @@ def test_gallery(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with plt.rc_context({"backend": "agg"}), contextlib.redirect_stdout(io.StringIO()) as output:
         exec(compile(source, str(script), "exec"), {"__name__": "gallery"})  # noqa: S102
     assert output.getvalue()
+
+
+def test_check_of_the_site(tmp_path: Path) -> None:
+    """`make docs` finds links that lead nowhere, and whatever a page would load from elsewhere."""
+    found = runpy.run_path(str(DOCS / "check_site.py"))["problems"]
+    (tmp_path / "fine.html").write_text(
+        '<h1 id="here"></h1><a href="#here"></a><a href="https://example.org"></a><img src="data:image/png;base64,">'
+    )
+    assert found(tmp_path) == []
+    (tmp_path / "bad.html").write_text(
+        '<a href="fine.html#gone"></a><img src="gone.png"><script src="https://example.org/x.js"></script>'
+    )
+    (tmp_path / "bad.css").write_text("@import url(https://example.org/font.css);")
+    assert found(tmp_path) == [
+        "bad.html links to fine.html#gone, an anchor that is not there",
+        "bad.html links to gone.png, which is not there",
+        "bad.html loads https://example.org/x.js",
+        "bad.css loads https://example.org/font.css",
+    ]
