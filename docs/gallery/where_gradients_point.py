@@ -24,10 +24,10 @@ experiment, seeds = "digits_mlp", 16
 # Train first, measure afterwards
 # -------------------------------
 #
-# The runs are trained without keeping anything but where they end. Measuring replays
-# them from their seeds, bit for bit, and takes the gradient of each step beside the way
-# that is left to the end. *Gamma* is the cosine of the two: 1 if a step against the
-# gradient leads straight to the end, 0 if it comes no nearer.
+# The runs are trained without keeping anything of the way. Measuring replays them from
+# their seeds, bit for bit, and takes the gradient of each step beside the way that is
+# left to the end. *Gamma* is the cosine of the two: 1 if a step against the gradient
+# leads straight to the end, 0 if it comes no nearer.
 
 run = jaxor.simulate(experiment, seeds=seeds, traces="none")
 measured = jaxor.measure_run(run)
