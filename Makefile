@@ -6,7 +6,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-crash test-full test-report soak lint format bench clean
+.PHONY: help simulate test test-crash test-full test-report soak lint format bench docs clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -42,8 +42,14 @@ format: $(VENV)/.installed-dev  ## format the code and fix what can be fixed mec
 bench: $(VENV)/.installed-bench  ## measure speed beside other ways to train, scaling, lanes, storage and start-up
 	@$(VENV)/bin/python -m bench
 
+docs: $(VENV)/.installed-docs  ## build the documentation with its gallery into docs/_build/html; a few minutes
+	@$(VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@$(VENV)/bin/python docs/check_site.py docs/_build/html
+	@echo "Open docs/_build/html/index.html in a browser."
+
 clean:  ## remove .venv, caches and builds; runs under outputs/ stay
-	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build dist docs/_build docs/generated htmlcov .coverage .coverage.* \
+		.pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 HAVE_CHROMIUM = command -v chromium >/dev/null || command -v google-chrome >/dev/null
@@ -91,6 +97,11 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	@echo "Installing what drives a browser into $(VENV); this takes a minute, once."
 	@$(PIP) --editable '.[browser]'
 	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml $(VENV)/.created
+	@echo "Installing jaxor and what builds its documentation into $(VENV); this takes a minute or two, once."
+	@$(PIP) --editable '.[docs]'
+	@touch $(VENV)/.installed $@
 
 # The development installation holds the plain one, so it sets both stamps.
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.created

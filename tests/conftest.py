@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 _COMPILED = pytest.StashKey[str]()
 
+_AGAIN_AND_AGAIN = "tests/engine/", "tests/crash/", "tests/properties/", "tests/test_bench"
+"""Where tests go through the same lines of jaxor over and over, or test what is not jaxor's."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """What one process of the tests compiles is there for all others, as with ``jaxor simulate --cache``."""
@@ -41,12 +44,29 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what was not asked for; of tests marked full others check the same on fewer cases."""
+    """Leave out what was not asked for; of tests marked full others check the same on fewer cases.
+
+    Coverage makes what it traces up to twice as slow, and learns nothing where the same lines are reached many times.
+    """
     for rarely in ("full", "browser"):
         if not config.getoption(f"--{rarely}"):
             left_out = [item for item in items if item.get_closest_marker(rarely)]
             items[:] = [item for item in items if not item.get_closest_marker(rarely)]
             config.hook.pytest_deselected(items=left_out)
+    if config.pluginmanager.hasplugin("_cov"):
+        for item in items:
+            if item.nodeid.startswith(_AGAIN_AND_AGAIN) or item.get_closest_marker("hypothesis"):
+                item.add_marker("no_cover")
+
+
+@pytest.fixture(autouse=True)
+def _processes_as_their_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage counts in processes where it counts in the test that starts them, and nowhere else."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("no_cover"):
+            for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture

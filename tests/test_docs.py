@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import runpy
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from jaxor.analysis.path_claims import Thresholds
 from jaxor.analysis.path_study import list_studies, load_study, parse_study
-from jaxor.cli import main
+from jaxor.cli import COMMANDS, main
 from jaxor.experiments.experiment import Experiment
 from jaxor.experiments.initialize import INITIALIZERS
 from jaxor.experiments.intervention import INTERVENTIONS
@@ -33,7 +35,15 @@ from jaxor.experiments.task import TASKS
 from jaxor.store.paths import GEOMETRY
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [*(DOCS.parent / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")), *sorted(DOCS.glob("*.md"))]
+GALLERY = sorted(DOCS.glob("gallery/*.py"))
+NOT_RUN = {
+    "sh": "needs other machines, a job scheduler or an accelerator; that its options exist is tested",
+    "r": "needs R",
+    "julia": "needs Julia",
+}
+"""Languages of blocks that are shown and not run, and why."""
+
 TABLES: dict[str, Registry[Any]] = {
     "Tasks": TASKS,
     "Models": MODELS,
@@ -192,13 +202,75 @@ def test_tables_of_geometry() -> None:
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
 def test_links(page: Path) -> None:
-    """Links within the project lead somewhere."""
-    text = page.read_text(encoding="utf-8")
-    headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
-    anchors = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
+    """Links within the project lead somewhere, to a heading if they name one."""
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         if "://" in target:
             continue
         path, _, anchor = target.partition("#")
-        assert (page.parent / path).exists()
-        assert path or anchor in anchors
+        place = page.parent / path if path else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Names of the headings of a page, as GitHub and the built documentation have them."""
+    headings = re.findall("^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_listed() -> None:
+    """The built documentation leaves no page, module or script out."""
+    listed = re.findall("^[a-z]+[\\w/-]*$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = {page.stem for page in DOCS.glob("*.md")} - {"index"}
+    reference = {f"reference/{page.stem}" for page in DOCS.glob("reference/*.rst")}
+    assert set(listed) == pages | reference | {f"generated/gallery/{script.stem}" for script in GALLERY}
+
+
+def test_blocks_are_run() -> None:
+    """Or there is a reason."""
+    languages = {fence.language for page in PAGES for fence in fences(page)}
+    assert languages <= {"python", "text", "toml", "console", *NOT_RUN}
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
+def test_options_exist(page: Path) -> None:
+    """Commands that are shown and not run, in blocks and in lines of prose, have the options that are shown."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for name, rest in re.findall(rf"\bjaxor ({'|'.join(COMMANDS)})\b([^`\n]*)", text):
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        known = {option for parameter in command.params for option in parameter.opts}
+        shown = re.split(r" {3,}", rest)[0]
+        assert set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", shown)) <= known | {"--help"}, f"jaxor {name}{shown}"
+
+
+@pytest.mark.parametrize("script", GALLERY, ids=lambda script: script.stem)
+def test_gallery(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each script runs; with fewer seeds, and along the paths of a small net, since pictures are made by the build."""
+    import matplotlib.pyplot as plt
+
+    short = 'jaxor.get_experiment("abs1_convergence").replace(max_epochs=30, **{"stop.loss": None})'
+    source = script.read_text(encoding="utf-8").replace("seeds = 10_000", "seeds = 500").replace('"digits_mlp"', short)
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    with plt.rc_context({"backend": "agg"}), contextlib.redirect_stdout(io.StringIO()) as output:
+        exec(compile(source, str(script), "exec"), {"__name__": "gallery"})  # noqa: S102
+    assert output.getvalue()
+
+
+def test_check_of_the_site(tmp_path: Path) -> None:
+    """`make docs` finds links that lead nowhere, and whatever a page would load from elsewhere."""
+    found = runpy.run_path(str(DOCS / "check_site.py"))["problems"]
+    (tmp_path / "fine.html").write_text(
+        '<h1 id="here"></h1><a href="#here"></a><a href="https://example.org"></a><img src="data:image/png;base64,">'
+    )
+    assert found(tmp_path) == []
+    (tmp_path / "bad.html").write_text(
+        '<a href="fine.html#gone"></a><img src="gone.png"><script src="https://example.org/x.js"></script>'
+    )
+    (tmp_path / "bad.css").write_text("@import url(https://example.org/font.css);")
+    assert found(tmp_path) == [
+        "bad.html links to fine.html#gone, an anchor that is not there",
+        "bad.html links to gone.png, which is not there",
+        "bad.html loads https://example.org/x.js",
+        "bad.css loads https://example.org/font.css",
+    ]

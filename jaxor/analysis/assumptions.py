@@ -167,9 +167,9 @@ class Separation(Geometry):
         ``(1/n^2) sum x_i.x_j (pi - theta_ij) / pi`` and ``(1/n^2) sum x_i.x_j`` over pairs of one class, theta_ij the
         angle between them: those of Corollary 4.3 up to one factor [DER; eq. (10) was not at hand].
     certificate : float
-        Lower bound of mu_0 through antipodal pairs, see `halfspaces.certificate`.
+        Lower bound of mu_0 through antipodal pairs, see `jaxor.analysis.halfspaces.certificate`.
     mu0 : float or None
-        See `halfspaces.mu0`; None above `halfspaces.LARGEST` points.
+        See `jaxor.analysis.halfspaces.mu0`; None above `jaxor.analysis.halfspaces.LARGEST` points.
     """
 
     balanced: bool

@@ -1,6 +1,6 @@
 """Early-stage convergence as functions: Theorems 4.2 and 4.6, Corollaries 4.3 and 4.7, each with its premises.
 
-Wang & Ma (NeurIPS 2022), sections 4.1 and 4.2; tags as in `assumptions`.
+Wang & Ma (NeurIPS 2022), sections 4.1 and 4.2; tags as in `jaxor.analysis.assumptions`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def corollary_4_3(
     data : Separation
     run : Setting
     gamma_norm : float
-        1, 1/2 or 1/4: factor of `data.gamma1` and `data.gamma2`, since eq. (10), which defines gamma1 and gamma2, was
+        1, 1/2 or 1/4: factor of the data's gamma1 and gamma2, since eq. (10), which defines gamma1 and gamma2, was
         not at hand [DER].
     gammas : (gamma1, gamma2) or None
         To take in their place.
@@ -154,10 +154,10 @@ def theorem_4_6(data: Geometry, run: Setting) -> Bound:
 def corollary_4_7(data: Geometry, run: Setting) -> Bound:
     """Corollary 4.7: the loss of Theorem 4.6 falls by 0.262533 within 34 steps at eta = .01.
 
-    Table 1 of the paper sets the same number [OPQ] beside every eta, with T(eta) of `corollary_4_7_steps` [DER], and so
-    does this; ``eta = .01`` is then a premise that fails. The loss's constants are those of the exponential loss
-    (g_min = 1/e [OCR?]): logistic is not covered, though Table 1 compares with it, and neither is hinge. Of all points
-    in one batch B is their number.
+    Table 1 of the paper sets the same number [OPQ] beside every eta, with T(eta) of
+    `jaxor.analysis.hitting.corollary_4_7_steps` [DER], and so does this; ``eta = .01`` is then a premise that fails.
+    The loss's constants are those of the exponential loss (g_min = 1/e [OCR?]): logistic is not covered, though Table 1
+    compares with it, and neither is hinge. Of all points in one batch B is their number.
 
     Examples
     --------

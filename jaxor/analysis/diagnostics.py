@@ -1,8 +1,8 @@
 """What hidden units look like before and after training, for thousands of runs at once.
 
 Every function is pure and takes arrays with the run as first axis. Definitions are those by which the reports on the
-XOR experiments were made (alanoursland/tr_xor at 5357290, `geometry.py` and `analyze.py`), so that their figures come
-out again; where a definition has a threshold, it is theirs and an argument here.
+XOR experiments were made (alanoursland/tr_xor at 5357290, ``geometry.py`` and ``analyze.py``), so that their figures
+come out again; where a definition has a threshold, it is theirs and an argument here.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def hidden_layer(params: ArrayLike, names: Sequence[str]) -> Layer:
     ----------
     params : (n, P) array_like of float
     names : sequence of str
-        As `Run.param_names`.
+        As those of `jaxor.Run.param_names`.
 
     Raises
     ------
     ValueError
-        There is no `linear1.weight` and `linear1.bias`.
+        There is no ``linear1.weight`` and ``linear1.bias``.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class Mirror(NamedTuple):
 
 
 def mirror_pairs(weight: ArrayLike, below: float = -0.95, exact: float = 1e-3) -> Mirror:
-    """Pairs of units with opposite weights, as in |x| = relu(x) + relu(-x); biases do not count.
+    """Pairs of units with opposite weights, as in ``|x| = relu(x) + relu(-x)``; biases do not count.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def mirror_pairs(weight: ArrayLike, below: float = -0.95, exact: float = 1e-3) -
 def hyperplane_distances(layer: Layer, inputs: ArrayLike, positive: ArrayLike) -> Floats:
     """Mean distance ``|w . x + b| / |w|`` of points to each unit's hyperplane, for each of two classes: (n, units, 2).
 
-    The later reports look at them (`geometry.py`), of successful runs, and so true and predicted classes are the same.
+    The later reports look at them, of successful runs, and so true and predicted classes are the same.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def clusters(rows: ArrayLike, radius: float = 0.1, neighbours: int = 2) -> Clust
     ----------
     rows : (n, d) array_like
     radius, neighbours : float, int
-        DBSCAN's `eps` and `min_samples`.
+        DBSCAN's ``eps`` and ``min_samples``.
 
     Examples
     --------

@@ -50,8 +50,8 @@ class Settings:
     held_out : float
         Share of the runs that no model learns from until it is judged; 0 for none.
     fold_rows : int
-        Rows that costly models learn from at most within a fold, by default as many as the article had in all; `ROWS`
-        of `jaxor.analysis.candidates` for the final fit.
+        Rows that costly models learn from at most within a fold, by default as many as the article had in all. For the
+        final fit there are 20,000.
     full : bool
         Lift all limits of rows.
     level : float

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 class Measured(Protocol):
-    """What has inner products and squared lengths of each step as (n, T): a `Geometry` or a `Walk`."""
+    """What has inner products and squared lengths of each step as (n, T), as `Geometry` and walks have."""
 
     def padded(self, name: str) -> NDArray[np.floating[Any]]:
         """One of the quantities of each step, NaN beyond a run's end."""

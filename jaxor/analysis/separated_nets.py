@@ -26,7 +26,7 @@ class SeparatedNets:
     Attributes
     ----------
     data : str
-        One of the tasks `DATA`.
+        ``antipodal``, ``one_pair``, ``equal_cosines`` or ``image_pair``.
     points : int
         n.
     given_dimension : int, optional

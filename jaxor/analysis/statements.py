@@ -31,7 +31,7 @@ class Setting:
     eta : float
         Learning rate; where it changes, that of the first step.
     loss : str
-        One of `assumptions.LOSSES`.
+        One of `jaxor.analysis.assumptions.LOSSES`.
     delta : float
         Part of the probability of failure that may be chosen.
     scheme : str or None

@@ -101,7 +101,7 @@ def surrogate(experiment: Experiment, geometry: Geometry) -> Walk:
     ----------
     experiment : Experiment
     geometry : Geometry
-        Of its runs; `seeds`, `loss` and `gradient2` are used.
+        Of its runs; seeds, losses and lengths of gradients are used.
 
     Returns
     -------

@@ -79,7 +79,7 @@ class Geometry:
 
     With w_t the parameters before step t, g_t the gradient of the loss that step sees (weight decay included), w* the
     reference and d_t = w_t - w*. Steps of all runs lie one after the other, `steps` of each (a contiguous ragged
-    array); `padded` gives them by run. Looks are `LOOKS` places along each run.
+    array); `padded` gives them by run. Looks are ten places along each run.
 
     Attributes
     ----------

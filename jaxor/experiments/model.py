@@ -25,15 +25,15 @@ Activation = Callable[[Array, Params], Array]
 Init = Callable[[Array], tuple[Params, State]]
 """``init(key) -> params, state``: the model's own law of parameters, and its state before training.
 
-The flat order of the parameters, shared by every array of jaxor, is the order in which `params` lists them, each
+The flat order of the parameters, shared by every array of jaxor, is the order in which ``params`` lists them, each
 row-major.
 """
 
 Apply = Callable[[Params, ArrayLike, State, Array, bool], tuple[Array, Aux, State]]
 """``apply(params, inputs, state, key, train) -> outputs, aux, state``.
 
-`inputs` is a batch (n, d); `aux` holds what others look at, such as pre-activations; `state` is what layers keep
-while training; `key` is fresh at every step.
+``inputs`` is a batch (n, d); ``aux`` holds what others look at, such as pre-activations; ``state`` is what layers keep
+while training; ``key`` is fresh at every step.
 """
 
 Prepare = Callable[[Params, State, Array], tuple[Params, State]]
@@ -45,7 +45,7 @@ class Model(NamedTuple):
 
     Examples
     --------
-    A model without state or auxiliary output is best made by `plain`:
+    A model without state or auxiliary output is best made by `jaxor.experiments.model.plain`:
 
     >>> line = plain({"slope": (1,), "offset": (1,)}, lambda p, x: x[:, 0] * p["slope"] + p["offset"])
     >>> params, state = line.init(jax.random.key(0))
@@ -173,7 +173,7 @@ def _pivoted(
 
 @MODELS.register("abs1")
 def abs1(*, pivot_scale: float = 0.0, pivot_probability: float = 0.1) -> Model:
-    """One neuron, |W x + b|; 3 parameters."""
+    """One neuron, ``|W x + b|``; 3 parameters."""
     init, prepare = _pivoted(_layer(1), {}, pivot_scale, pivot_probability)
 
     def apply(params: Params, inputs: ArrayLike, state: State, key: Array, train: bool) -> tuple[Array, Aux, State]:

@@ -71,7 +71,7 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], ali
 
 def scrolling(what: str, child: Markup, class_: str = "wide") -> Markup:
     """What may be wider than the page; it can be scrolled by keyboard, too."""
-    return element("div", child, class_=class_, tabindex="0", role="region", aria_label=what)
+    return element("div", child, class_=class_, tabindex="0", role="group", aria_label=what)
 
 
 def picture(data: bytes, kind: str, alternative: str) -> Markup:

@@ -51,7 +51,7 @@ def report_page(directories: Sequence[str | Path]) -> str:
     >>> out = Path(tempfile.mkdtemp()) / "run"
     >>> _ = simulate("relu1_normal", seeds=50, out=out)
     >>> page = report_page([out])
-    >>> page[:15], page.count("<img") > 5, "http" in page
+    >>> page[:15], page.count("<img") > 5, "<script" in page
     ('<!doctype html>', True, False)
     """
     check_matplotlib()
@@ -60,14 +60,14 @@ def report_page(directories: Sequence[str | Path]) -> str:
         raise ValueError("give one run directory, or several different ones")
     opened = [open_run(path) for path in paths]
     keys = [f"run-{place}" for place in range(1, len(opened) + 1)]
-    names = [runs.manifest.experiment["name"] for runs in opened]
-    parts = [_simulation(runs, key) for runs, key in zip(opened, keys, strict=True)]
-    links = dict(zip(keys, names, strict=True))
-    if len(opened) == 1:
-        links = parts[0].links
-    else:
-        parts.insert(0, _side_by_side(opened, keys))
-        links = parts[0].links | links
+    names = labels = [runs.manifest.experiment["name"] for runs in opened]
+    if len(opened) > 1:
+        labels = [f"{place}. {name}" for place, name in enumerate(names, 1)]
+    parts = [_simulation(*one) for one in zip(opened, labels, keys, strict=True)]
+    links = parts[0].links
+    if len(opened) > 1:
+        parts.insert(0, _side_by_side(dict(zip(labels, opened, strict=True))))
+        links = parts[0].links | dict(zip(keys, labels, strict=True))
     return _document(f"Report: {', '.join(dict.fromkeys(names))}", links, joined(part.content for part in parts))
 
 
@@ -78,13 +78,13 @@ class _Part(NamedTuple):
     links: dict[str, str]
 
 
-def _simulation(runs: Run | Population, key: str) -> _Part:
+def _simulation(runs: Run | Population, label: str, key: str) -> _Part:
     """All that is said of one simulation."""
     found = list(sections(runs))
     shown = {f"{key}-{place}": part for place, part in enumerate(found, 1) if isinstance(part, Section)}
     left_out = [part for part in found if isinstance(part, LeftOut)]
     parts = [
-        element("h2", runs.manifest.experiment["name"]),
+        element("h2", label),
         element("p", lead(summary(runs)), class_="lead"),
         *(element("section", element("h3", part.title), part.content, id=place) for place, part in shown.items()),
     ]
@@ -94,24 +94,20 @@ def _simulation(runs: Run | Population, key: str) -> _Part:
     return _Part(element("article", *parts, id=key), {place: part.title for place, part in shown.items()})
 
 
-def _side_by_side(opened: Sequence[Run | Population], keys: Sequence[str]) -> _Part:
+def _side_by_side(opened: Mapping[str, Run | Population]) -> _Part:
     """What several simulations have come to, and in what they differ."""
-    title, labels = "Side by side", [f"{place}. {_name(runs)}" for place, runs in enumerate(opened, 1)]
-    found = [summary(runs) for runs in opened]
-    results = [(label, *_results(one)) for label, one in zip(labels, found, strict=True)]
-    heads = ("", "runs", "success", "Wilson 95 %", "median epochs, converged")
-    figures = comparison_plots(dict(zip(labels, opened, strict=True)))
+    title = "Side by side"
+    results = [(label, *_results(summary(runs))) for label, runs in opened.items()]
+    heads = ("simulation", "runs", "success", "Wilson 95 %", "median epochs, converged")
     content = [
         element("h2", title),
+        element("h3", "Results"),
         table("Results", heads, results, "<>><>"),
-        grid(figures),
-        table("Settings that differ", ("", *labels), _differences(opened), "<" * (1 + len(opened))),
+        grid(comparison_plots(opened)),
+        element("h3", "Settings that differ"),
+        table("Settings that differ", ("setting", *opened), _differences(opened), "<" * (1 + len(opened))),
     ]
     return _Part(element("section", *content, id="side-by-side"), {"side-by-side": title})
-
-
-def _name(runs: Run | Population) -> str:
-    return runs.manifest.experiment["name"]
 
 
 def _results(found: Summary) -> tuple[str, str, str, str]:
@@ -122,9 +118,9 @@ def _results(found: Summary) -> tuple[str, str, str, str]:
     return f"{found.seeds:,}", share, likely, "-" if median is None else f"{median.q50:,.6g}"
 
 
-def _differences(opened: Sequence[Run | Population]) -> list[tuple[str, ...]]:
+def _differences(opened: Mapping[str, Run | Population]) -> list[tuple[str, ...]]:
     """Keys whose values differ, with the values."""
-    flat = [dict(_flat(runs.manifest.experiment)) | _numbers(runs) for runs in opened]
+    flat = [dict(_flat(runs.manifest.experiment)) | _numbers(runs) for runs in opened.values()]
     keys = dict.fromkeys(key for one in flat for key in one)
     rows = [(key, *(str(one.get(key, "-")) for one in flat)) for key in keys]
     return [row for row in rows if len(set(row[1:])) > 1]

@@ -51,7 +51,7 @@ def fit_plots(fit: Fit) -> dict[str, Figure]:
     -------
     dict of str to matplotlib.figure.Figure
         ``forecast`` and ``residuals`` of the laws and some models, R2 of ``families`` of features, epochs against
-        ``distance`` with two laws, and ``survival``. `save_plot` writes one of them.
+        ``distance`` with two laws, and ``survival``. `jaxor.report.drawing.save_plot` writes one of them.
 
     Raises
     ------

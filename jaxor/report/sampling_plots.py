@@ -23,7 +23,7 @@ def study_plots(study: Study) -> dict[str, Figure]:
     Returns
     -------
     dict of str to matplotlib.figure.Figure
-        ``strategies``, ``loss`` and ``draws``; `save_plot` writes one of them.
+        ``strategies``, ``loss`` and ``draws``; `jaxor.report.drawing.save_plot` writes one of them.
 
     Raises
     ------

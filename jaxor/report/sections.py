@@ -86,8 +86,8 @@ def lead(found: Summary) -> str:
 
 def _ends(found: Summary) -> Markup:
     parts = [
-        table("Ends", ("", "runs", "share", ""), ends(found), "<>><"),
-        table("Quantiles", ("", *QUANTILES), spreads(found), "<>>>>>>"),
+        table("Ends", ("end", "runs", "share", "meaning"), ends(found), "<>><"),
+        table("Quantiles", ("quantity", *QUANTILES), spreads(found), "<>>>>>>"),
     ]
     until = found.until if isinstance(found, PopulationSummary) else None
     if until is not None:

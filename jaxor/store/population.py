@@ -68,7 +68,7 @@ class Population(Simulated):
 
     @property
     def success_sequence(self) -> Interval:
-        """The same by a 95 % confidence sequence, which is valid whenever one stops; see `confidence_sequence`."""
+        """The same by `jaxor.estimates.confidence_sequence`, with 95 %; it is valid whenever one stops."""
         return confidence_sequence(self.tally.successes, len(self))
 
     @property

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from jaxor import simulate
+from jaxor import get_experiment, simulate
 from jaxor.cli import main
 from jaxor.report.page import report_page
 
@@ -96,53 +97,54 @@ def test_several_are_compared(runs: Path, tmp_path: Path):
         "path": str(out), "bytes": out.stat().st_size, "simulations": [str(runs / "one"), str(runs / "counts")],
     }  # fmt: skip
     page = Page(out.read_text("utf-8"))
-    assert page.titles[0] == "Side by side" and page.titles.count("abs1_convergence") == 2
+    assert page.titles[0] == "Side by side" and page.titles.count("1. abs1_convergence") == 1
 
 
 def test_settings_that_differ_are_listed(tmp_path: Path):
-    for name, rate in (("slow", 0.05), ("fast", 0.1)):
-        jaxor(
-            "simulate",
-            "abs1_convergence",
-            "--seeds",
-            "5",
-            "--set",
-            f"optimizer.learning_rate={rate}",
-            "--out",
-            tmp_path / name,
-        )
-    text = report_page([tmp_path / "slow", tmp_path / "fast"])
+    for cap in (30, 90):
+        experiment = get_experiment("abs1_convergence").replace(max_epochs=cap)
+        simulate(experiment, seeds=5, traces="none", out=tmp_path / str(cap))
+    text = report_page([tmp_path / "30", tmp_path / "90"])
     rows = re.findall(r'<th scope="row">([^<]*)</th><td class="text">([^<]*)</td><td class="text">([^<]*)</td>', text)
-    assert rows == [("optimizer.learning_rate", "0.05", "0.1")]
+    assert rows == [("max_epochs", "30", "90")]
 
 
-def test_another_fit_without_plots_leaves_no_old_plots(tmp_path: Path):
-    simulate("abs1_convergence", seeds=40, out=tmp_path / "run")
-    fit = ("fit", tmp_path / "run", "--models", "law", "--folds", "3", "--quiet")
-    jaxor(*fit, "--plots")
-    assert "Forecast against actual epochs" in report_page([tmp_path / "run"])
-    jaxor(*fit)
-    assert "Forecast against actual epochs" not in report_page([tmp_path / "run"])
+@pytest.fixture
+def own(runs: Path, tmp_path: Path) -> Path:
+    """A copy of ``one``."""
+    return shutil.copytree(runs / "one", tmp_path / "run")
 
 
-def test_links_are_not_followed(runs: Path, tmp_path: Path):
+def test_another_fit_without_plots_leaves_no_old_plots(own: Path):
+    assert "Forecast against actual epochs" in report_page([own])
+    jaxor("fit", own, "--models", "law", "--folds", "3", "--quiet")
+    assert "Forecast against actual epochs" not in report_page([own])
+
+
+def test_links_are_not_followed(own: Path, tmp_path: Path):
     """What a link in somebody else's directory leads to must not get into a page that is shown around."""
-    simulate("abs1_convergence", seeds=30, out=tmp_path / "run")
-    jaxor("fit", tmp_path / "run", "--models", "law", "--folds", "3", "--quiet")
     secret = tmp_path / "secret"
     secret.write_text("<svg>secret</svg>")
-    folder = tmp_path / "run" / "derived" / "fits" / "default"
-    folder.mkdir(exist_ok=True)
-    (folder / "forecast.svg").symlink_to(secret)
-    assert "Forecast against actual epochs" not in report_page([tmp_path / "run"])
+    plot = own / "derived" / "fits" / "default" / "forecast.svg"
+    plot.unlink()
+    plot.symlink_to(secret)
+    text = report_page([own])
+    assert "Forecast against actual epochs" not in text and "Errors of forecasts against actual epochs" in text
 
 
-def test_damaged_parts_are_left_out_with_the_reason(tmp_path: Path):
-    simulate("abs1_convergence", seeds=30, out=tmp_path / "run")
-    jaxor("fit", tmp_path / "run", "--models", "law", "--folds", "3", "--quiet")
-    (tmp_path / "run" / "derived" / "fits" / "default.json").write_text('{"jaxor_fit": 1, "models": [{}]}')
-    (tmp_path / "run" / "derived" / "geometry" / "nowhere").mkdir(parents=True)
-    text = report_page([tmp_path / "run"])
+def test_no_plots_are_removed_where_a_link_leads(own: Path, tmp_path: Path):
+    folder = own / "derived" / "fits" / "default"
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    result = CliRunner().invoke(main, ["fit", str(own), "--quiet"])
+    assert result.exit_code == 1 and "is a link" in result.output
+    assert list((tmp_path / "elsewhere").glob("*.svg"))
+
+
+def test_damaged_parts_are_left_out_with_the_reason(own: Path):
+    (own / "derived" / "fits" / "default.json").write_text('{"jaxor_fit": 1, "models": [{}]}')
+    (own / "derived" / "geometry" / "nowhere").mkdir(parents=True)
+    text = report_page([own])
     assert "is not a fit of jaxor" in text and "reference must be final, exact or extra" in text
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -32,21 +34,27 @@ def population() -> Population:
     return simulate("relu1_normal", seeds=300, keep="statistics")
 
 
-def stairs(figure: Figure) -> list[StepPatch]:
-    return [patch for patch in figure.axes[0].patches if isinstance(patch, StepPatch)]
+def stairs(figure: Figure) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Heights and edges of each histogram, the lowest first."""
+    patches: list[Any] = [patch for patch in figure.axes[0].patches if isinstance(patch, StepPatch)]
+    return [(np.asarray(patch.get_data().values), np.asarray(patch.get_data().edges)) for patch in patches]
+
+
+def points(line: Any) -> np.ndarray:
+    """What a line is drawn through, (n, 2)."""
+    return np.asarray(line.get_xydata(), float)
 
 
 def test_the_histogram_counts_every_run_once_by_how_it_ended(run: Run, figures: dict[str, Figure]):
     drawn = stairs(figures["epochs"])
-    below = np.zeros(len(drawn[0].get_data().values))
-    for patch, status in zip(drawn, (Status.CONVERGED, Status.STALLED), strict=True):
-        data = patch.get_data()
+    below = np.zeros(len(drawn[0][0]))
+    for (heights, edges), status in zip(drawn, (Status.CONVERGED, Status.STALLED), strict=True):
         expected = [
             sum(low <= epochs < high for epochs in run.epochs[run.status == status])
-            for low, high in zip(data.edges[:-1], data.edges[1:], strict=True)
+            for low, high in zip(edges[:-1], edges[1:], strict=True)
         ]
-        assert_array_equal(data.values - below, expected)
-        below = data.values
+        assert_array_equal(heights - below, expected)
+        below = heights
     assert below.sum() == 300
 
 
@@ -54,13 +62,13 @@ def test_counts_give_the_same_histogram(figures: dict[str, Figure], population: 
     found, left_out = run_plots(population)
     assert left_out == {} and list(found) == ["epochs", "converged", "initial_loss", "final_loss", "success"]
     for one, other in zip(stairs(figures["epochs"]), stairs(found["epochs"]), strict=True):
-        assert_array_equal(one.get_data().values, other.get_data().values)
-    assert stairs(found["initial_loss"])[-1].get_data().values.sum() == pytest.approx(300, abs=2)  # a frame of 99.8 %
+        assert_array_equal(one[0], other[0])
+    assert stairs(found["initial_loss"])[-1][0].sum() == pytest.approx(300, abs=2)  # a frame of 99.8 %
 
 
 def test_counts_give_the_same_share_of_converged_runs(run: Run, population: Population):
     (line, *_) = run_plots(population)[0]["converged"].axes[0].lines
-    epochs, share = (np.asarray(values, float) for values in line.get_data())
+    epochs, share = points(line).T
     converged = run.epochs[run.status == Status.CONVERGED]
     assert_allclose(share, [(converged <= epoch).mean() * len(converged) / 300 for epoch in epochs])
 
@@ -68,15 +76,16 @@ def test_counts_give_the_same_share_of_converged_runs(run: Run, population: Popu
 def test_accuracy_has_a_bar_a_level(run: Run, figures: dict[str, Figure]):
     (axes,) = figures["accuracy"].axes
     levels = [float(text.get_text()) for text in axes.get_xticklabels()]
-    heights = [bar.get_height() for bar in axes.patches]
+    bars: list[Any] = list(axes.patches)
+    heights = [bar.get_height() for bar in bars]
     assert heights == [np.sum(run.final_accuracy == level) for level in levels] and sum(heights) == 300
 
 
 def test_success_is_that_of_tenths_of_the_runs(run: Run, figures: dict[str, Figure]):
     order = np.argsort(run.initial_loss)
     expected = [(run.final_accuracy[tenth] == 1).mean() for tenth in order.reshape(10, 30)]
-    drawn = figures["success"].axes[0].containers[0].lines[0].get_ydata()
-    assert_allclose(np.asarray(drawn, float), expected)
+    container: Any = figures["success"].axes[0].containers[0]
+    assert_allclose(points(container.lines[0])[:, 1], expected)
 
 
 def test_losses_are_drawn_run_by_run(run: Run, figures: dict[str, Figure]):
@@ -84,18 +93,17 @@ def test_losses_are_drawn_run_by_run(run: Run, figures: dict[str, Figure]):
     for axes, success in zip(panels, (True, False), strict=True):
         wanted = (run.final_accuracy == 1) == success
         assert axes.get_title(loc="left").startswith(f"{wanted.sum()} ")
-        x, y = axes.lines[0].get_data()
+        x, y = points(axes.lines[0]).T
         assert_allclose(np.sort(x), np.sort(run.initial_loss[wanted]))
         assert_allclose(np.sort(y), np.sort(run.final_loss[wanted]))
 
 
 def test_curves_are_medians_of_all_runs_also_of_those_that_ended(run: Run, figures: dict[str, Figure]):
     (axes,) = figures["curves"].axes
-    steps, medians = axes.lines[0].get_data()
     some = [run.trace(seed).loss for seed in run.seeds[run.final_accuracy == 1]]
     last = run.final_loss[run.final_accuracy == 1]
-    for step, median in list(zip(steps, medians, strict=True))[::50]:
-        losses = [loss[step] if step < len(loss) else end for loss, end in zip(some, last, strict=True)]
+    for step, median in points(axes.lines[0])[::50]:
+        losses = [loss[int(step)] if step < len(loss) else end for loss, end in zip(some, last, strict=True)]
         assert median == pytest.approx(np.median(losses))
 
 
@@ -104,10 +112,9 @@ def test_paths_end_at_exact_solutions_where_they_are_known():
     figure = run_plots(run)[0]["paths"]
     (axes,) = figure.axes
     (stars,) = [line for line in axes.lines if line.get_marker() == "*"]
-    ends = [
-        line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() != "w"
-    ]
-    solutions = np.asarray(stars.get_xydata())
+    dots = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() != "w"]
+    ends = [points(line)[0] for line in dots]
+    solutions = points(stars)
     nearest = [np.linalg.norm(solutions - end, axis=1).min() for end in ends]
     distance = solution_distance(run.final_params[:6], run.param_names, run.manifest.experiment)
     assert distance is not None and len(ends) == 6 and len(solutions) <= 2
@@ -130,7 +137,7 @@ def test_of_several_simulations_success_and_convergence_are_side_by_side(run: Ru
     success, converged = comparison_plots({"one": run, "other": population})
     assert [text.get_text() for text in success.axes[0].get_yticklabels()] == ["one", "other"]
     share = (run.final_accuracy == 1).mean()
-    dots = [line.get_xdata()[0] for line in success.axes[0].lines if line.get_marker() == "o"]
-    assert_allclose(np.asarray(dots, float), share)
-    one, other = (line.get_ydata()[-1] for line in converged.axes[0].lines)
+    dots = [points(line)[0, 0] for line in success.axes[0].lines if line.get_marker() == "o"]
+    assert_allclose(dots, share)
+    one, other = (points(line)[-1, 1] for line in converged.axes[0].lines)
     assert one == other == (run.status == Status.CONVERGED).mean()
