@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from jaxor.report.tables import section
 from jaxor.reproduction.claims import CANNOT, DIFFERS, LEFT, OPEN, REPRODUCED, Answer
 from jaxor.reproduction.figures import NEARLY_ALL, Figure, Finding
-from jaxor.reproduction.run import Reproduced
+from jaxor.reproduction.run import Reproduced, chosen
 
 HEADS = "where", "claim", "printed", "here", "95 %", "samples as large", "measured", "verdict", "notes"
 
@@ -119,7 +119,7 @@ def reproduction_markdown(found: Sequence[Reproduced]) -> str:
 
 
 def _written(found: Sequence[Reproduced]) -> str:
-    """Command, machines, versions and time."""
+    """Command, machines, versions and time, and which tables were not asked for."""
     made = [one.made for one in found if one.made is not None]
     said = [
         "Written by `jaxor reproduce`; nothing in it is typed in by hand but what documents print, what they say in "
@@ -129,11 +129,15 @@ def _written(found: Sequence[Reproduced]) -> str:
         days = sorted({one.on for one in made})
         machines = "; ".join(dict.fromkeys(one.machine for one in made))
         versions = "; ".join(dict.fromkeys(", ".join(map(" ".join, one.versions.items())) for one in made))
+        minutes, cpu_minutes = sum(one.seconds for one in made) / 60, sum(one.cpu_seconds for one in made) / 60
         said.append(
             f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} on {machines}, with {versions}: "
-            f"{sum(one.seconds for one in made) / 60:,.0f} minutes by the clock of a machine that others may have "
-            f"used, too, {sum(one.cpu_seconds for one in made) / 60:,.0f} minutes of processor time."
+            f"{minutes:,.0f} minutes by the clock, summed over tables, of a machine that others may have used, too; "
+            f"{cpu_minutes:,.0f} minutes of processor time."
         )
+    there = {one.table.name for one in found}
+    if absent := [table.name for table in chosen([]) if table.name not in there]:
+        said.append(f"Not on this page: {', '.join(absent)}.")
     return " ".join(said)
 
 

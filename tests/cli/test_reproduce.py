@@ -68,10 +68,13 @@ def test_tables_and_files(call: Call, tmp_path: Path) -> None:
     assert "| 3.2 | median epochs | 123 | 110 | 109 to 111.5 | 90 to 125 | 8 samples of 5 | reproduced |  |" in page
     assert "| 4 | a \\| b | yes | no |  |  |  | differs | 0 of 5 runs. Not so. |" in page
     assert "By `counting`." in page
+    assert "Not on this page" not in page
     again = call("reproduce", "document", "--json", "--quick")
     kept = json.loads((folder / "reproduction.json").read_text())
     assert json.loads(again.stdout) == kept and kept[0]["answers"][0]["verdict"] == "reproduced"
     assert (folder / "reproduction.md").read_text() == page
+    assert call("reproduce", "late").exit_code == 0
+    assert "Not on this page: small." in (folder / "reproduction.md").read_text()
     assert call("reproduce", "--full", "--quiet", "--out", "there").exit_code == 0
     assert json.loads((tmp_path / "there/full/small.json").read_text())["runs"] == 7
 
