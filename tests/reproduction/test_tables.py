@@ -102,6 +102,7 @@ def test_every_claim_of_the_theory_is_measured() -> None:
     """Its parts have tests of their own in tests/analysis."""
     found = measured("early-stage-theory", 4)
     assert all(claim.measure in found for claim in early_stage.TABLES[-1].claims)
+    json.dumps(found)
 
 
 def test_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
