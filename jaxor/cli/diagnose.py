@@ -16,9 +16,12 @@ def diagnose(directory: Path, plots: bool, as_json: bool) -> None:
     """Say what hidden units look like, and where failed runs ended."""
     from jaxor.analysis.diagnosis import diagnose as examine
     from jaxor.report.diagnoses import diagnosis_text
+    from jaxor.report.drawing import check_matplotlib
     from jaxor.store.derived import derived, keep
     from jaxor.store.run import Run, open_run
 
+    if plots:
+        check_matplotlib()
     path = derived(directory, "diagnosis.json")  # a link in its place is told before the work
     run = open_run(directory)
     if not isinstance(run, Run):

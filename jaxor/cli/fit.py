@@ -60,9 +60,12 @@ def fit(
     """
     from jaxor.analysis.fit import Settings
     from jaxor.analysis.rows import NoRows
+    from jaxor.report.drawing import check_matplotlib
     from jaxor.report.fits import fit_text, sweep_text
     from jaxor.store.errors import TraceNotStored
 
+    if plots:
+        check_matplotlib()
     several = len(directories) > 1
     if name.endswith(".json"):  # `jaxor predict --fit` takes such a one for a file
         raise ValueError(f"the name of a fit must not end in .json, got {name!r:.80}; leave that out")

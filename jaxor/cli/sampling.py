@@ -48,9 +48,12 @@ def sampling(
     initializer.
     """
     from jaxor.analysis.sampling import DEFAULT, study
+    from jaxor.report.drawing import check_matplotlib
     from jaxor.report.samplings import study_text
     from jaxor.store.derived import keep
 
+    if plots:
+        check_matplotlib()
     control = named(experiment).replace(**dict(settings))
     with watching(quiet or as_json) as watch:
         found = study(control, strategies or DEFAULT, seeds, draws=draws, devices=devices, watch=watch)
