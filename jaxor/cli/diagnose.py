@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from jaxor.cli.completion import directories
+
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path), shell_complete=directories)
 @click.option("--plots", is_flag=True, help="Draw learned hyperplanes, losses of failed runs and displacement.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in place of tables.")
 def diagnose(directory: Path, plots: bool, as_json: bool) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxor.cli.completion import directories
+
 if TYPE_CHECKING:
     from jaxor.analysis.fit import Fit, Settings
 
@@ -17,7 +19,10 @@ FACES = ("law", "published", "sound", "causal")
 
 
 @click.command()
-@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.argument(
+    "directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path),
+    shell_complete=directories,
+)  # fmt: skip
 @click.option(
     "--name", default="default", show_default=True, help="Of the fit, under derived/fits in the run directory."
 )

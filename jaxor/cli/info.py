@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from jaxor.cli.completion import directories
 from jaxor.cli.isolated import isolated
 from jaxor.cli.system import described, described_text
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", required=False, type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", required=False, type=click.Path(path_type=Path), shell_complete=directories)
 @click.option("--system", "of_system", is_flag=True, help="Say what jaxor runs on here instead, for a bug report.")
 @isolated
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from jaxor.cli.completion import experiments
 from jaxor.cli.named import named
 from jaxor.cli.types import Setting
 from jaxor.cli.watching import watching
 
 
 @click.command()
-@click.argument("experiment")
+@click.argument("experiment", shell_complete=experiments)
 @click.option(
     "--strategy", "strategies", multiple=True, metavar="PARTS",
     help="Such as below:0.0724, below:25%, above:50%, best:100, first-batch:10, alive:0.3, mirror, hypersphere, "
