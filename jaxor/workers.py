@@ -228,7 +228,8 @@ def discard(used: Pool) -> None:
 
 
 @atexit.register
-def _close_all() -> None:
+def close_all() -> None:
+    """Let all workers that were kept end; the next simulation starts others."""
     while _pools:
         _pools.popitem()[1].close()
 

@@ -71,6 +71,12 @@ def test_workers_killed_during_a_task_are_replaced_also_where_pipes_may_not_grow
     assert len(jaxor.simulate("abs1_convergence", 300_000, traces=False, devices=2)) == 300_000
 
 
+def test_workers_that_were_closed_are_replaced() -> None:
+    first = workers.pool(1)
+    workers.close_all()
+    assert not first.alive and workers.pool(1).alive and workers.pool(1) is not first
+
+
 def test_a_worker_ends_quietly_when_nobody_reads_its_answer() -> None:
     """As after kill -9 of the process that started it."""
     command = [sys.executable, "-m", "jaxor._worker", str(workers.cores()[0])]

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from jaxor.cli.completion import documents
+from jaxor.cli.resume import noting_what_is_safe
 from jaxor.cli.watching import watching
 
 
@@ -36,7 +37,8 @@ def reproduce(what: Sequence[str], quick: bool, out: Path, quiet: bool, as_json:
 
     tables = chosen(what)
     folder = out / ("quick" if quick else "full")
-    with watching(quiet or as_json) as watch:
+    safe = noting_what_is_safe(folder, lambda: "finished tables, and finished parts of the one under way, are")
+    with safe, watching(quiet or as_json) as watch:
         found = [measure(table, not quick, folder, watch or (lambda _: None)) for table in tables]
     text = json.dumps([one.to_dict() for one in found], allow_nan=False)
     keep(folder / "reproduction.json", f"{text}\n".encode())

@@ -2,82 +2,150 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-from jaxor.report.tables import columns, section, wrapped
-from jaxor.reproduction.claims import DIFFERS, NEARLY_ALL, Answer, Figure, Finding
-from jaxor.reproduction.run import Reproduced
+from jaxor.report.tables import section
+from jaxor.reproduction.claims import CANNOT, DIFFERS, LEFT, OPEN, REPRODUCED, Answer
+from jaxor.reproduction.figures import NEARLY_ALL, Figure, Finding
+from jaxor.reproduction.run import Reproduced, chosen
 
-HEADS = "where", "claim", "printed", "here", "95 %", "samples as large", "so it is"
+HEADS = "where", "claim", "printed", "here", "95 %", "samples as large", "measured", "verdict", "notes"
+
+_SHARE = f"{100 * NEARLY_ALL:.1f} %"
 
 MEANING = (
-    "Here: what the document's own procedure gives on average, and where that mean lies with a probability of 95 %. "
-    f"Samples as large: where {100 * NEARLY_ALL:.1f} % of samples with as many runs as the document's lie. A printed "
-    "figure in there is reproduced: it is what one would find with as few runs."
-)
+    ("here", "what the document's own procedure gives on average; 95 %: where that mean lies with that probability"),
+    ("samples as large", f"where {_SHARE} of samples with as many runs as the document's lie"),
+    (REPRODUCED, "the printed figure, give or take its rounding, is in there: it is what one may find with as few "
+     "runs, which does not make it the mean; or what is said holds of all that is counted in the notes"),
+    (DIFFERS, "it is outside, or what is said does not hold; the notes say why"),
+    (OPEN, "a 95 % interval holds both answers"),
+    (CANNOT, "the notes say why"),
+    (LEFT, "it takes too long for a quick look"),
+)  # fmt: skip
+"""Of the words of the tables."""
 
 
 def reproduction_text(found: Sequence[Reproduced]) -> str:
-    """Tables for the terminal."""
-    return "\n\n".join([*map(_table_text, found), wrapped(MEANING), counts(found)])
+    """Tables for the terminal, 80 columns wide."""
+    words = "\n".join(_hanging(f"{name}: ", text) for name, text in MEANING)
+    return "\n\n".join([*map(_table_text, found), section("Words", words), textwrap.fill(summary(found), 80)])
 
 
 def _table_text(one: Reproduced) -> str:
-    rows = [HEADS, *(_row(answer) for answer in one.answers)]
-    notes = [wrapped(f"{answer.claim.statement}: {note}") for answer in one.answers if (note := _note(answer))]
-    title = f"{one.table.title} ({one.table.name}, {one.seconds:.0f} s)"
-    return "\n".join([section(one.table.document, title), columns(rows, "<<>>>><"), *notes])
+    rows = "\n".join(map(_answer_text, one.answers))
+    about = textwrap.fill(f"{one.table.document}. {one.table.name}: {_made(one)}", 80)
+    return "\n".join([section(one.table.title, about), "", rows])
 
 
-def _row(answer: Answer) -> tuple[str, ...]:
+def _made(one: Reproduced) -> str:
+    """Of how many runs, in what time."""
+    if one.made is None:
+        return f"{LEFT}."
+    took = f"{one.made.seconds:,.0f} s by the clock and {one.made.cpu_seconds:,.0f} s of processor time"
+    return f"{one.runs:,} runs, {took}."
+
+
+def _answer_text(answer: Answer) -> str:
+    """A claim with its verdict in front; below it the figures and why."""
     measured, claim = answer.measured, answer.claim
-    figures = ("-", "-", "-")
+    lines = [_hanging(f"{answer.verdict:<11} ", f"{claim.where}: {claim.statement}")]
     if isinstance(measured, Figure):
-        figures = (f"{measured.value:.4g}", _span(measured.interval), _span(measured.range))
-    elif isinstance(measured, Finding):
-        figures = ({True: "yes", False: "no", None: "open"}[measured.holds], "-", "-")
-    return claim.where, textwrap.shorten(claim.statement, 60), claim.printed, *figures, answer.verdict
+        here, interval, samples = _numbers(measured, claim.printed)
+        spans = f" (95 %: {interval}); samples {samples}" if interval else ""
+        lines.append(_hanging(" " * 12, f"printed {claim.printed}, here {here}{spans}"))
+    if note := _note(answer):
+        lines.append(_hanging(" " * 12, note))
+    return "\n".join(lines)
 
 
-def _span(interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+def _hanging(head: str, text: str) -> str:
+    return textwrap.fill(text, 80, initial_indent=head, subsequent_indent=" " * 12)
+
+
+def _numbers(figure: Figure, printed: str) -> tuple[str, str, str]:
+    """Value, interval and range in the unit of what is printed; the last two empty where there is no chance in it."""
+    unit = re.search(r"/(\d+)$| %$|x$", printed)
+    suffix = unit[0] if unit else ""
+    scale = 100.0 if suffix == " %" else float(unit[1]) if unit and unit[1] else 1.0
+
+    def span(low: float, high: float) -> str:
+        return "" if figure.range.low == figure.range.high else f"{scale * low:.4g} to {scale * high:.4g}{suffix}"
+
+    return f"{scale * figure.value:.4g}{suffix}", span(*figure.interval), span(*figure.range)
 
 
 def _note(answer: Answer) -> str:
-    """The figures of a finding, why something differs, and why it cannot be measured."""
+    """The figures of a finding, why something differs or cannot be measured, and what else to know."""
     measured = answer.measured
     parts = (
         [] if isinstance(measured, Figure) else [measured.figures if isinstance(measured, Finding) else measured.why]
     )
     if answer.verdict == DIFFERS:
         parts.append(answer.claim.why or "Why is not known.")
-    return " ".join(part if part.endswith(".") else f"{part}." for part in parts)
+    return " ".join(f"{part.removesuffix('.')}." for part in (*parts, answer.claim.note) if part)
 
 
-def counts(found: Sequence[Reproduced]) -> str:
-    """How many claims have which verdict."""
-    number = Counter(answer.verdict for one in found for answer in one.answers)
-    return ", ".join(f"{count} {verdict}" for verdict, count in number.most_common())
+def summary(found: Sequence[Reproduced]) -> str:
+    """How many claims have which verdict, and how many of those reproduced are no mean of ours."""
+    answers = [answer for one in found for answer in one.answers]
+    counts = Counter(answer.verdict for answer in answers).most_common()
+    at_mean = [
+        answer.at_mean for answer in answers if answer.verdict == REPRODUCED and isinstance(answer.measured, Figure)
+    ]
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts)
+    return (
+        f"{verdicts}. Reproduced is what few runs may give: of these {len(at_mean)} printed figures "
+        f"{at_mean.count(False)} lie outside the 95 % interval of our mean."
+    )
 
 
 def reproduction_markdown(found: Sequence[Reproduced]) -> str:
-    """The same as Markdown."""
-    parts = ["# What the documents say, measured again", counts(found), MEANING]
+    """The same as Markdown, with how it was made."""
+    words = "\n".join(f"- **{name}**: {text}." for name, text in MEANING)
+    parts = ["# What the documents say, measured again", _written(found), f"**{summary(found)}**", words]
     document = ""
     for one in found:
         if one.table.document != document:
             document = one.table.document
             parts.append(f"## {document}")
-        parts.append(f"### {one.table.title}\n\n`{one.table.name}`, {one.runs:,} runs, {one.seconds:.0f} s")
-        rows = [(*HEADS, "why"), ("---",) * (len(HEADS) + 1)]
-        rows += [(*_cells(answer), _note(answer)) for answer in one.answers]
+        parts.append(f"### {one.table.title}\n\n`{one.table.name}`: {_made(one)} {one.table.how}")
+        rows = [HEADS, ("---",) * len(HEADS), *map(_cells, one.answers)]
         parts.append("\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows))
     return "\n\n".join(parts) + "\n"
 
 
+def _written(found: Sequence[Reproduced]) -> str:
+    """Command, machines, versions and time, and which tables were not asked for."""
+    made = [one.made for one in found if one.made is not None]
+    said = [
+        "Written by `jaxor reproduce`; nothing in it is typed in by hand but what documents print, what they say in "
+        "our words, and why something differs."
+    ]
+    if made:
+        days = sorted({one.on for one in made})
+        machines = "; ".join(dict.fromkeys(one.machine for one in made))
+        versions = "; ".join(dict.fromkeys(", ".join(map(" ".join, one.versions.items())) for one in made))
+        minutes, cpu_minutes = sum(one.seconds for one in made) / 60, sum(one.cpu_seconds for one in made) / 60
+        said.append(
+            f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} on {machines}, with {versions}: "
+            f"{minutes:,.0f} minutes by the clock, summed over tables, of a machine that others may have used, too; "
+            f"{cpu_minutes:,.0f} minutes of processor time."
+        )
+    there = {one.table.name for one in found}
+    if absent := [table.name for table in chosen([]) if table.name not in there]:
+        said.append(f"Not on this page: {', '.join(absent)}.")
+    return " ".join(said)
+
+
 def _cells(answer: Answer) -> tuple[str, ...]:
-    where, _, *rest = _row(answer)
-    return where, answer.claim.statement, *rest
+    measured, claim = answer.measured, answer.claim
+    figures = "", "", "", ""
+    if isinstance(measured, Figure):
+        figures = *_numbers(measured, claim.printed), measured.of
+    elif isinstance(measured, Finding):
+        figures = {True: "yes", False: "no", None: "open"}[measured.holds], "", "", ""
+    return claim.where, claim.statement, claim.printed, *figures, answer.verdict, _note(answer)

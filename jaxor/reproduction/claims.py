@@ -1,60 +1,18 @@
-"""What a document says, and what comes out here.
-
-A document's figures are of few runs. So ours are made by its own procedure on many samples as large as its own: their
-mean says what the procedure gives, with an interval that becomes narrow with many runs, and where nearly all samples
-lie is what a printed figure is held against.
-"""
+"""What a document says, held against what comes out here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from typing import Any
 
 from jaxor.estimates import Interval
-
-Floats = NDArray[np.float64]
-
-NEARLY_ALL = 0.998
-"""Share of samples in the range that a printed figure is held against: of 500 figures of equal laws one is outside."""
-
-DRAWS = 10_000
-"""Samples from which the range is estimated."""
+from jaxor.reproduction.figures import Figure, Finding, Measured, Missing
+from jaxor.reproduction.work import Work
 
 REPRODUCED, DIFFERS, OPEN, CANNOT = "reproduced", "differs", "undecided", "cannot be done here"
-
-
-class Figure(NamedTuple):
-    """A number of ours.
-
-    What the document's procedure gives on average, where that mean lies with a probability of 95 %, and where a sample
-    as large as the document's lies with one of `NEARLY_ALL`.
-    """
-
-    value: float
-    interval: Interval
-    range: Interval
-
-
-class Finding(NamedTuple):
-    """Whether something holds, None if that is open, and the figures that say so."""
-
-    holds: bool | None
-    figures: str
-
-
-class Missing(NamedTuple):
-    """Why something cannot be measured here."""
-
-    why: str
-
-
-Measured = Figure | Finding | Missing
+LEFT = "left to --full"
 
 
 @dataclass(frozen=True)
@@ -73,6 +31,8 @@ class Claim:
         The figure as printed, or "yes" where the document says that something holds.
     why : str
         Why ours differs, if it does.
+    note : str
+        What to know of it, whatever comes out.
     """
 
     measure: str
@@ -80,6 +40,7 @@ class Claim:
     statement: str
     printed: str
     why: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,18 +53,21 @@ class Table:
         Such as ``sampling-one-layer``.
     document : str
     title : str
+    how : str
+        How it is measured.
     claims : tuple of Claim
     measure : callable
-        Of the number of runs and a function that is told what goes on: measurements by name.
+        Of the number of runs, and of what is told what goes on and keeps parts: measurements by name.
     quick, full : int
-        Numbers of runs.
+        Numbers of runs; 0 if that takes too long for a quick look.
     """
 
     name: str
     document: str
     title: str
+    how: str
     claims: tuple[Claim, ...]
-    measure: Callable[[int, Callable[[str], Any]], Mapping[str, Measured]]
+    measure: Callable[[int, Work], Mapping[str, Measured]]
     quick: int
     full: int
 
@@ -116,12 +80,18 @@ class Answer:
     ----------
     claim : Claim
     measured : Figure, Finding or Missing
-    verdict : {"reproduced", "differs", "undecided", "cannot be done here"}
+    verdict : {"reproduced", "differs", "undecided", "cannot be done here", "left to --full"}
     """
 
     claim: Claim
     measured: Measured
     verdict: str
+
+    @property
+    def at_mean(self) -> bool:
+        """Whether a printed figure, give or take its rounding, lies in the 95 % interval of our mean."""
+        assert isinstance(self.measured, Figure)  # noqa: S101 (of findings there is none)
+        return _within(self.claim.printed, self.measured.interval)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -133,8 +103,8 @@ def answer(claim: Claim, measured: Measured) -> Answer:
 
     Examples
     --------
-    >>> claim = Claim("median", "3.2", "median epochs", "123")
-    >>> answer(claim, Figure(105.0, Interval(104.0, 106.0), Interval(90.0, 122.0))).verdict
+    >>> from jaxor.reproduction.figures import exactly
+    >>> answer(Claim("parameters", "2.1", "parameters", "10"), exactly(12)).verdict
     'differs'
     """
     if isinstance(measured, Missing):
@@ -143,9 +113,12 @@ def answer(claim: Claim, measured: Measured) -> Answer:
         return Answer(claim, measured, OPEN)
     if isinstance(measured, Finding):
         return Answer(claim, measured, REPRODUCED if measured.holds == (claim.printed == "yes") else DIFFERS)
-    value, half = number(claim.printed)
-    low, high = measured.range
-    return Answer(claim, measured, REPRODUCED if low - half <= value <= high + half else DIFFERS)
+    return Answer(claim, measured, REPRODUCED if _within(claim.printed, measured.range) else DIFFERS)
+
+
+def _within(printed: str, interval: Interval) -> bool:
+    value, half = number(printed)
+    return interval.low - half <= value <= interval.high + half
 
 
 def number(printed: str) -> tuple[float, float]:
@@ -169,102 +142,3 @@ def number(printed: str) -> tuple[float, float]:
     digits, percent = parts[2] or "", 100 if parts[3] == " %" else 1
     value = float(parts[1].replace(",", "") + (f".{digits}" if digits else ""))
     return value / percent, 0.5 * 10.0 ** -len(digits) / percent
-
-
-def of_samples(statistic: Callable[..., ArrayLike], size: int, *arrays: NDArray[Any], random_state: int = 0) -> Figure:
-    """A figure of samples of so many runs.
-
-    Parameters
-    ----------
-    statistic : callable
-        Of arrays (samples, size), as many as given: (samples,) numbers, NaN where there is none.
-    size : int
-        Runs of a sample.
-    *arrays : (n,) arrays
-        Of our runs, many times `size`.
-    random_state : int
-
-    Returns
-    -------
-    Figure
-        Mean and its interval of the n // size samples that have no run in common; range of `DRAWS` samples drawn with
-        replacement.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two samples.
-
-    Examples
-    --------
-    >>> found = of_samples(lambda x: np.median(x, axis=1), 50, np.arange(10_000.0))
-    >>> found.value, found.range.low < 5000 < found.range.high
-    (5020.96, True)
-    """
-    count = len(arrays[0]) // size
-    if count < 2:
-        raise ValueError(f"{len(arrays[0])} runs are not two samples of {size}")
-    rng = np.random.default_rng(random_state)
-    order = rng.permutation(len(arrays[0]))[: count * size].reshape(count, size)
-    apart = np.asarray(statistic(*(array[order] for array in arrays)), np.float64)
-    drawn = rng.integers(len(arrays[0]), size=(DRAWS, size))
-    spread = np.asarray(statistic(*(array[drawn] for array in arrays)), np.float64)
-    return Figure(*mean_of(apart), _between(spread))
-
-
-def mean_of(values: Floats) -> tuple[float, Interval]:
-    """Mean of independent values and where it lies with a probability of 95 %; NaN are left out."""
-    values = values[~np.isnan(values)]
-    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-    reach = float(stdtrit(len(values) - 1, 0.975)) * error
-    return mean, Interval(mean - reach, mean + reach)
-
-
-def _between(values: Floats) -> Interval:
-    outside = (1 - NEARLY_ALL) / 2
-    return Interval(*np.nanquantile(values, [outside, 1 - outside]).tolist())
-
-
-def of_few(values: ArrayLike) -> Figure:
-    """A figure of a procedure that was carried out a few times: where another would come out, were they normal.
-
-    Examples
-    --------
-    >>> found = of_few([0.964, 0.966, 0.967, 0.965])
-    >>> round(found.value, 4), found.range.low < 0.96 < found.range.high
-    (0.9655, True)
-    """
-    array = np.asarray(values, np.float64)
-    return Figure(*mean_of(array), _next(array))
-
-
-def r2_of_few(values: ArrayLike) -> Figure:
-    """The same of R2, the logarithm of 1 - R2 being normal, so that nothing is above 1.
-
-    Examples
-    --------
-    >>> found = r2_of_few([0.964, 0.966, 0.967, 0.965])
-    >>> round(found.value, 4), 0.94 < found.range.low < found.range.high < 0.98
-    (0.9655, True)
-    """
-    array = np.asarray(values, np.float64)
-    low, high = _next(np.log(np.maximum(1 - array, np.finfo(np.float32).eps)))
-    return Figure(*mean_of(array), Interval(1 - float(np.exp(high)), 1 - float(np.exp(low))))
-
-
-def _next(values: Floats) -> Interval:
-    """Where one more of some normal values lies with a probability of `NEARLY_ALL`."""
-    quantile = float(stdtrit(len(values) - 1, (1 + NEARLY_ALL) / 2))
-    reach = quantile * float(values.std(ddof=1) * np.sqrt(1 + 1 / len(values)))
-    return Interval(float(values.mean()) - reach, float(values.mean()) + reach)
-
-
-def exactly(value: float) -> Figure:
-    """A figure that chance has no part in.
-
-    Examples
-    --------
-    >>> exactly(12).range
-    Interval(low=12, high=12)
-    """
-    return Figure(value, Interval(value, value), Interval(value, value))

@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import json
+import platform
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxor import workers
 from jaxor.estimates import Interval
 from jaxor.job import versions
-from jaxor.reproduction import convergence, early_stage, paths, sampling
-from jaxor.reproduction.claims import Answer, Figure, Finding, Measured, Missing, Table, answer
+from jaxor.reproduction import convergence, early_stage, factors, paths, sampling_tables
+from jaxor.reproduction.claims import LEFT, Answer, Table, answer
+from jaxor.reproduction.figures import Figure, Finding, Measured, Missing
+from jaxor.reproduction.work import Work, read
 from jaxor.store.derived import keep
 
 DOCUMENTS: Mapping[str, tuple[Table, ...]] = {
     "convergence": convergence.TABLES,
-    "sampling": sampling.TABLES,
-    "paths": paths.TABLES,
+    "sampling": sampling_tables.TABLES,
+    "paths": (*paths.TABLES, *factors.TABLES),
     "early-stage": early_stage.TABLES,
 }
 """Tables by the short name of their document; the early-stage paper and its abstract are one."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a table was measured.
+
+    Attributes
+    ----------
+    on : str
+        Day, as in 2026-01-31.
+    machine : str
+        Processor and cores.
+    versions : dict of str to str
+    seconds, cpu_seconds : float
+        That it took by the clock, and of all cores and processes together.
+    """
+
+    on: str
+    machine: str
+    versions: dict[str, str]
+    seconds: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -32,21 +59,22 @@ class Reproduced:
     ----------
     table : Table
     runs : int
-    seconds : float
-        That measuring took.
+        0 if it was left to --full.
+    made : Made or None
     answers : tuple of Answer
     """
 
     table: Table
     runs: int
-    seconds: float
+    made: Made | None
     answers: tuple[Answer, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "table": self.table.name, "document": self.table.document, "title": self.table.title, "runs": self.runs,
-            "seconds": self.seconds, "answers": [one.to_dict() for one in self.answers],
+            "table": self.table.name, "document": self.table.document, "title": self.table.title, "how": self.table.how,
+            "runs": self.runs, "made": self.made and vars(self.made),
+            "answers": [one.to_dict() for one in self.answers],
         }  # fmt: skip
 
 
@@ -90,35 +118,52 @@ def reproduce(table: Table, full: bool, folder: Path, watch: Callable[[str], Any
     """
     runs, path = table.full if full else table.quick, folder / f"{table.name}.json"
     if not runs:
-        nothing = Missing("it takes too long for a quick look; give --full")
-        return Reproduced(table, 0, 0.0, tuple(answer(claim, nothing) for claim in table.claims))
-    kept = _kept(path, runs)
-    if kept is None:
-        started = time.perf_counter()
-        measured = dict(table.measure(runs, watch))
-        kept = {
-            "runs": runs, "versions": versions(), "seconds": time.perf_counter() - started,
-            "measured": {name: [type(one).__name__, *one] for name, one in measured.items()},
-        }  # fmt: skip
+        nothing = Missing("it takes too long for a quick look")
+        return Reproduced(table, 0, None, tuple(Answer(claim, nothing, LEFT) for claim in table.claims))
+    kept = read(path)
+    if kept is None or not _same(kept, runs, table):
+        work = Work(folder / f"{table.name}-parts" / str(runs), watch)
+        kept = _measured(table, runs, work)
         keep(path, f"{json.dumps(kept, indent=1)}\n".encode())
+        shutil.rmtree(work.folder.parent, ignore_errors=True)
     found = {name: _read(*one) for name, one in kept["measured"].items()}
     return Reproduced(
-        table, runs, kept["seconds"], tuple(answer(claim, found[claim.measure]) for claim in table.claims)
+        table, runs, Made(**kept["made"]), tuple(answer(claim, found[claim.measure]) for claim in table.claims)
     )
 
 
-def _kept(path: Path, runs: int) -> dict[str, Any] | None:
-    """What is kept of a table; None if that is nothing, or was measured in another way."""
+def _same(kept: Mapping[str, Any], runs: int, table: Table) -> bool:
+    """Whether what is kept was measured in the same way, and all that the claims are held against is in it."""
     try:
-        kept = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    same = isinstance(kept, dict) and (kept.get("runs"), kept.get("versions")) == (runs, versions())
-    return kept if same else None
+        made = kept["runs"], kept["made"]["versions"]
+        return made == (runs, versions()) and {claim.measure for claim in table.claims} <= kept["measured"].keys()
+    except (KeyError, TypeError):
+        return False
+
+
+def _measured(table: Table, runs: int, work: Work) -> dict[str, Any]:
+    """What is kept of a table, with the time of interrupted attempts whose parts were used."""
+    with work.timed():
+        measured = {name: [type(one).__name__, *one] for name, one in table.measure(runs, work).items()}
+    made = Made(time.strftime("%Y-%m-%d"), _machine(), versions(), *work.spent)
+    return {"runs": runs, "made": vars(made), "measured": measured}
+
+
+def _machine() -> str:
+    """Processor and cores."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        named = (
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        )
+        model = next(named, model)
+    count = len(workers.cores())
+    return f"{model}, {count} core{'s' * (count > 1)}"
 
 
 def _read(kind: str, *values: Any) -> Measured:
     if kind == Figure.__name__:
-        value, interval, spread = values
-        return Figure(value, Interval(*interval), Interval(*spread))
+        value, interval, spread, of = values
+        return Figure(value, Interval(*interval), Interval(*spread), of)
     return Finding(*values) if kind == Finding.__name__ else Missing(*values)

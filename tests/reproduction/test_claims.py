@@ -8,23 +8,8 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from jaxor.estimates import Interval
-from jaxor.reproduction.claims import (
-    CANNOT,
-    DIFFERS,
-    NEARLY_ALL,
-    OPEN,
-    REPRODUCED,
-    Claim,
-    Figure,
-    Finding,
-    Missing,
-    answer,
-    exactly,
-    number,
-    of_few,
-    of_samples,
-    r2_of_few,
-)  # fmt: skip
+from jaxor.reproduction.claims import CANNOT, DIFFERS, OPEN, REPRODUCED, Claim, answer, number
+from jaxor.reproduction.figures import NEARLY_ALL, Figure, Finding, Missing, exactly, of_few, of_samples, r2_of_few
 
 
 @pytest.mark.parametrize(
@@ -52,8 +37,13 @@ def test_what_is_no_number(printed: str) -> None:
     ],
 )  # fmt: skip
 def test_a_figure_may_be_off_by_rounding_alone(printed: str, low: float, high: float, verdict: str) -> None:
-    figure = Figure(110.0, Interval(109.0, 111.0), Interval(low, high))
+    figure = Figure(110.0, Interval(109.0, 111.0), Interval(low, high), "2 times")
     assert answer(Claim("m", "1", "a number", printed), figure).verdict == verdict
+
+
+def test_a_figure_that_is_reproduced_need_not_be_the_mean() -> None:
+    figure = Figure(110.0, Interval(109.0, 111.0), Interval(90.0, 125.0), "2 times")
+    assert [answer(Claim("m", "1", "a number", printed), figure).at_mean for printed in ("111", "112")] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +66,7 @@ def test_medians_of_samples_lie_where_order_statistics_say() -> None:
     law = stats.beta(26, 26)
     assert_allclose(found.range, law.ppf([(1 - NEARLY_ALL) / 2, (1 + NEARLY_ALL) / 2]), atol=0.025)
     assert found.interval.low < 0.5 < found.interval.high
+    assert found.of == "1,960 samples of 51"
     assert_allclose(found.interval.high - found.interval.low, 2 * 1.96 * law.std() / np.sqrt(100_000 // 51), rtol=0.1)
 
 
