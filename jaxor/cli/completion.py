@@ -29,7 +29,7 @@ EXPERIMENTS = (
 
 DOCUMENTS = (
     "convergence", "sampling", "sampling-one-layer", "sampling-two-layers", "paths", "paths-classification",
-    "paths-segmentation", "paths-language", "early-stage", "early-stage-mnist", "early-stage-cifar10",
+    "paths-segmentation", "paths-language", "paths-factors", "early-stage", "early-stage-mnist", "early-stage-cifar10",
     "early-stage-theory",
 )  # fmt: skip
 """That are measured again, each before its tables; the document on convergence has one, of the same name."""
