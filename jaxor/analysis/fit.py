@@ -25,8 +25,8 @@ from jaxor.analysis.slopes import Slopes, slopes
 from jaxor.analysis.survival import SurvivalModels, survival_models
 from jaxor.analysis.verdicts import Verdict, verdicts
 from jaxor.engine.status import Status
+from jaxor.machine import cores
 from jaxor.store.run import Run
-from jaxor.workers import cores
 
 Numbers = NDArray[np.float64]
 

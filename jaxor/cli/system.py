@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 import jaxor
+from jaxor.machine import cores, processor
 
 PACKAGES = (
     "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn", "threadpoolctl", "h5py", "click", "tomli-w", "tqdm",
@@ -40,8 +41,8 @@ def described() -> dict[str, Any]:
         "jaxor": jaxor.__version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": platform.platform(),
-        "processor": _processor(),
-        "cores": {"usable": _usable_cores(), "all": os.cpu_count()},
+        "processor": processor(),
+        "cores": {"usable": len(cores()), "all": os.cpu_count()},
         "memory_bytes": _memory(),
         "disk_free_bytes": shutil.disk_usage(Path()).free,
         "packages": {name: _version(name) for name in PACKAGES},
@@ -108,20 +109,6 @@ def _hdf5() -> str:
         return h5py.version.hdf5_version
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-
-
-def _processor() -> str:
-    """Its name where the system tells one, else its kind."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _usable_cores() -> int | None:
-    """That this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _memory() -> int | None:
