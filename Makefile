@@ -6,7 +6,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-crash test-full test-report soak lint format bench docs clean
+.PHONY: help simulate test test-crash test-full test-report test-wheel soak lint format bench docs clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ test-report: $(VENV)/.installed-browser  ## look at reports in Chromium: errors,
 		|| { apt-get update -qq && apt-get install -y -qq chromium; }
 	@$(VENV)/bin/python -m pytest tests/browser --browser
 	@echo "Screenshots are in outputs/screenshots."
+
+test-wheel: $(VENV)/.created  ## build the wheel, install, use and test it with the oldest and the newest packages it allows
+	@$(VENV)/bin/python -m tests.wheel
 
 soak: $(VENV)/.installed-dev  ## simulate 1,000,000 seeds under kill -9 and watch memory and open files
 	@$(VENV)/bin/python -m tests.crash.soak

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from jaxor.compute import compute
 from jaxor.job import machine, versions
+from jaxor.machine import cores
 from jaxor.store.manifest import Manifest
-from jaxor.workers import Answer, Task, WorkerError, cores
+from jaxor.workers import Answer, Task, WorkerError
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -17,6 +17,7 @@ from jaxor.engine.block import Floats
 from jaxor.engine.seeds import Ranges, expand, number, pieces, split
 from jaxor.experiments.experiment import Experiment
 from jaxor.job import Job
+from jaxor.machine import cores
 from jaxor.progress import Progress
 from jaxor.store.directory import RunDirectory
 from jaxor.until import looks
@@ -129,7 +130,7 @@ def _processes(experiment: Experiment, devices: int | None, blocks: int) -> int:
         return 1
     if devices is not None:
         return min(devices, max(blocks, 1))
-    return len(workers.cores()) if blocks >= SMALL_JOB else 1
+    return len(cores()) if blocks >= SMALL_JOB else 1
 
 
 def _through_pool(size: int, tasks: Iterator[Task], in_order: bool) -> Generator[Answer]:

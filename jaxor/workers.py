@@ -32,6 +32,7 @@ from jaxor.engine.block import Block
 from jaxor.engine.geometry import Geometry
 from jaxor.engine.seeds import Ranges, number
 from jaxor.engine.tally import Tally
+from jaxor.machine import cores
 from jaxor.store.schema import block_of, columns, counts, tally_of
 
 try:
@@ -104,11 +105,6 @@ class Answer:
 
     def __len__(self) -> int:
         return number(self.seeds)
-
-
-def cores() -> list[int]:
-    """Cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 class Pool:

@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 
 import jaxor
 from jaxor import workers
+from jaxor.machine import cores
 from jaxor.workers import receive, send
 
 ARRAYS: dict[str, Any] = {
@@ -79,7 +80,7 @@ def test_workers_that_were_closed_are_replaced() -> None:
 
 def test_a_worker_ends_quietly_when_nobody_reads_its_answer() -> None:
     """As after kill -9 of the process that started it."""
-    command = [sys.executable, "-m", "jaxor._worker", str(workers.cores()[0])]
+    command = [sys.executable, "-m", "jaxor._worker", str(cores()[0])]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert worker.stdin and worker.stdout and worker.stderr
     worker.stdout.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from jaxor.analysis.slopes import Slopes, slopes
 from jaxor.analysis.survival import SurvivalModels, survival_models
 from jaxor.analysis.verdicts import Verdict, verdicts
 from jaxor.engine.status import Status
+from jaxor.machine import cores
 from jaxor.store.run import Run
 
 Numbers = NDArray[np.float64]
@@ -286,6 +286,6 @@ def _each(
         return done
 
     # BLAS has one limit for the process, OpenMP one for each thread; their threads would only be in each other's way.
-    limit, number = partial(threadpool_limits, 1), workers or len(os.sched_getaffinity(0))
+    limit, number = partial(threadpool_limits, 1), workers or len(cores())
     with limit(), ThreadPoolExecutor(number, initializer=limit) as pool:
         return list(pool.map(one, candidates))

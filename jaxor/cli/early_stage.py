@@ -61,12 +61,15 @@ def early_stage(
     sgd (Theorem 4.6), lemmas (neuron partition and what follows from it), rates (Theorems 5.2 and 5.3), first-step
     (their figure 1), data (do the assumptions hold).
     """
+    from jaxor.report.drawing import check_matplotlib
     from jaxor.store.derived import keep
 
     _check_options(
         study, data=data, seeds=seeds, widths=widths, points=points, dimension=dimension, kappa=kappa,
         delta=delta, plots=plots or None,
     )  # fmt: skip
+    if plots:
+        check_matplotlib()
     if images is not None:
         os.environ["JAXOR_IMAGES"] = str(images)
     data = data or ("digits" if study in ON_IMAGES else SEPARATED[0])

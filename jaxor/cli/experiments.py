@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxor.cli.completion import experiments as complete
+
 if TYPE_CHECKING:
     from jaxor.experiments.catalog import Entry
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def experiments(name: str | None, as_json: bool) -> None:
     """List the experiments, or show one with its provenance.

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from jaxor.cli.completion import directories
 from jaxor.cli.isolated import isolated
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path), shell_complete=directories)
 @click.argument("file", metavar="FILE.nc|.parquet|.csv", type=click.Path(path_type=Path))
 @click.option(
     "--table", type=click.Choice(("runs", "records", "epochs", "initial_loss", "final_loss")),

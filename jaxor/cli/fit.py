@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxor.cli.completion import directories
+
 if TYPE_CHECKING:
     from jaxor.analysis.fit import Fit, Settings
 
@@ -17,7 +19,10 @@ FACES = ("law", "published", "sound", "causal")
 
 
 @click.command()
-@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.argument(
+    "directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path),
+    shell_complete=directories,
+)  # fmt: skip
 @click.option(
     "--name", default="default", show_default=True, help="Of the fit, under derived/fits in the run directory."
 )
@@ -60,9 +65,12 @@ def fit(
     """
     from jaxor.analysis.fit import Settings
     from jaxor.analysis.rows import NoRows
+    from jaxor.report.drawing import check_matplotlib
     from jaxor.report.fits import fit_text, sweep_text
     from jaxor.store.errors import TraceNotStored
 
+    if plots:
+        check_matplotlib()
     several = len(directories) > 1
     if name.endswith(".json"):  # `jaxor predict --fit` takes such a one for a file
         raise ValueError(f"the name of a fit must not end in .json, got {name!r:.80}; leave that out")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jaxor.cli.completion import experiments_or_directories, studies
 from jaxor.cli.named import named
 from jaxor.cli.resume import noting_what_is_safe
 from jaxor.cli.types import SeedRange, Setting
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("what", metavar="DIR|EXPERIMENT", required=False)
-@click.option("--study", metavar="NAME|FILE", help="In place of them: all settings of a study, see docs/geometry.md.")
+@click.argument("what", metavar="DIR|EXPERIMENT", required=False, shell_complete=experiments_or_directories)
+@click.option(
+    "--study", metavar="NAME|FILE", shell_complete=studies,
+    help="In place of them: all settings of a study, see docs/geometry.md.",
+)  # fmt: skip
 @click.option(
     "--seeds", type=SeedRange(),
     help="So many seeds from 0, or those from A up to B - 1.  [default: all runs of DIR, 64 of EXPERIMENT]",

@@ -8,15 +8,28 @@ from typing import Any
 
 import click
 
+from jaxor.cli.completion import directories
 from jaxor.cli.isolated import isolated
+from jaxor.cli.system import described, described_text
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", required=False, type=click.Path(path_type=Path), shell_complete=directories)
+@click.option("--system", "of_system", is_flag=True, help="Say what jaxor runs on here instead, for a bug report.")
 @isolated
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(directory: Path, as_json: bool) -> None:
+def info(directory: Path | None, of_system: bool, as_json: bool) -> None:
     """Say what a run directory holds and how its runs ended."""
+    if (directory is None) != of_system:
+        raise click.UsageError("give either a run directory, or --system for versions, machine and settings")
+    if directory is None:
+        found = described()
+        click.echo(json.dumps(found) if as_json else described_text(found))
+    else:
+        _directory(directory, as_json)
+
+
+def _directory(directory: Path, as_json: bool) -> None:
     from jaxor.analysis.statistics import summary
     from jaxor.engine.seeds import compress, difference, number
     from jaxor.report.summaries import info_text

@@ -8,12 +8,19 @@ from pathlib import Path
 
 import click
 
+from jaxor.cli.completion import directories
 from jaxor.cli.resume import go_on
 
 
 @click.command()
-@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Run directory to write.")
+@click.argument(
+    "directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path),
+    shell_complete=directories,
+)  # fmt: skip
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", shell_complete=directories,
+    help="Run directory to write.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Add to the same simulation if it is there already.")
 @click.option("--allow-mixed", is_flag=True, help="Even if versions or machines differ; each shard says what made it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jaxor.cli.completion import directories
+
 if TYPE_CHECKING:
     from jaxor.analysis.predict import Prediction
     from jaxor.store.tables import Table
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path), shell_complete=directories)
 @click.option(
     "--fit", "fit", default="default", show_default=True, metavar="NAME|FILE",
     help="A fit of DIR by name, or the .json of one, such as of other seeds.",

@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from jaxor.cli.completion import directories
 from jaxor.cli.named import named
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path), shell_complete=directories)
 @click.option("--seed", type=int, required=True, help="Which run.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE.nc|.parquet|.csv",

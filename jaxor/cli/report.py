@@ -7,11 +7,16 @@ from pathlib import Path
 
 import click
 
+from jaxor.cli.completion import directories
+
 SEVERAL = Path("outputs/report.html")
 
 
 @click.command()
-@click.argument("directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.argument(
+    "directories", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path),
+    shell_complete=directories,
+)  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help=f"Where the page goes.  [default: derived/report.html in DIR, of several {SEVERAL}]",

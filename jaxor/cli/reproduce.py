@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from jaxor.cli.completion import documents
 from jaxor.cli.resume import noting_what_is_safe
 from jaxor.cli.watching import watching
 
 
 @click.command()
-@click.argument("what", nargs=-1, metavar="[DOCUMENT|TABLE]...")
+@click.argument("what", nargs=-1, metavar="[DOCUMENT|TABLE]...", shell_complete=documents)
 @click.option(
     "--quick/--full", "quick", default=True, help="Minutes, or as many runs as make intervals narrow.  [default: quick]"
 )

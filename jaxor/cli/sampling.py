@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from jaxor.cli.completion import experiments
 from jaxor.cli.named import named
 from jaxor.cli.types import Setting
 from jaxor.cli.watching import watching
 
 
 @click.command()
-@click.argument("experiment")
+@click.argument("experiment", shell_complete=experiments)
 @click.option(
     "--strategy", "strategies", multiple=True, metavar="PARTS",
     help="Such as below:0.0724, below:25%, above:50%, best:100, first-batch:10, alive:0.3, mirror, hypersphere, "
@@ -48,9 +49,12 @@ def sampling(
     initializer.
     """
     from jaxor.analysis.sampling import DEFAULT, study
+    from jaxor.report.drawing import check_matplotlib
     from jaxor.report.samplings import study_text
     from jaxor.store.derived import keep
 
+    if plots:
+        check_matplotlib()
     control = named(experiment).replace(**dict(settings))
     with watching(quiet or as_json) as watch:
         found = study(control, strategies or DEFAULT, seeds, draws=draws, devices=devices, watch=watch)

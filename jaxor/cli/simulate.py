@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jaxor.cli.compiled import keep_compiled
+from jaxor.cli.completion import directories, experiments
 from jaxor.cli.named import named
 from jaxor.cli.resume import noting_what_is_safe
 from jaxor.cli.types import SeedRange, Setting
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", required=False)
+@click.argument("experiment", required=False, shell_complete=experiments)
 @click.option(
     "--seeds", type=SeedRange(),
     help="So many seeds from 0, or those from A up to B - 1.  [required without --until, with it the most seeds]",
 )  # fmt: skip
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR",
+    "--out", type=click.Path(path_type=Path), metavar="DIR", shell_complete=directories,
     help="Run directory.  [default: outputs/<experiment>-<first 8 of identity>, and -statistics]",
 )  # fmt: skip
 @click.option(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from jaxor.cli.completion import directories
 from jaxor.cli.isolated import isolated
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path), shell_complete=directories)
 @isolated
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context

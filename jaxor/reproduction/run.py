@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxor import workers
 from jaxor.estimates import Interval
 from jaxor.job import versions
+from jaxor.machine import cores, processor
 from jaxor.reproduction import convergence, early_stage, factors, paths, sampling_tables
 from jaxor.reproduction.claims import LEFT, Answer, Table, answer
 from jaxor.reproduction.figures import Figure, Finding, Measured, Missing
@@ -150,16 +149,8 @@ def _measured(table: Table, runs: int, work: Work) -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """Processor and cores."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        named = (
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        )
-        model = next(named, model)
-    count = len(workers.cores())
-    return f"{model}, {count} core{'s' * (count > 1)}"
+    count = len(cores())
+    return f"{processor()}, {count} core{'s' * (count > 1)}"
 
 
 def _read(kind: str, *values: Any) -> Measured:

@@ -11,7 +11,7 @@ import pytest
 from jaxor import Run, get_experiment, simulate
 from jaxor.analysis.candidates import FACES
 from jaxor.analysis.design import Design
-from jaxor.analysis.fit import Fit, Settings, fit_run
+from jaxor.analysis.fit import Fit, Settings, _each, fit_run
 from jaxor.analysis.judgement import Candidate
 from jaxor.analysis.laws import Line
 from jaxor.analysis.rows import NoRows
@@ -168,3 +168,10 @@ def test_runs_longer_than_the_limit_of_rows_are_learned_from_two_at_a_time():
     """Each has more than thirty rows; with one run there is nothing to choose by."""
     fit = fit_run(simulate("abs1_convergence", 10), Settings(faces=("sound",), folds=2, fold_rows=30))
     assert all(np.isfinite(judged.grouped.mae) for judged in fit.models)
+
+
+def test_systems_that_pin_no_processes(monkeypatch: pytest.MonkeyPatch):
+    """Such as macOS and Windows, whose Python lacks that function."""
+    monkeypatch.delattr("os.sched_getaffinity")
+    candidates = [Candidate(name, "law", Line(), ("L2",)) for name in ("one", "other")]
+    assert _each(lambda candidate: candidate.name, candidates, None, None) == ["one", "other"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +82,6 @@ def test_plots_lie_beside_it(call: Call, runs: Path):
     names = ["hyperplanes.svg", "failures.svg", "displacement.svg"]
     assert result.stdout.endswith(f"plots in {folder}: {', '.join(names)}.\n")
     assert sorted(file.name for file in folder.iterdir()) == sorted(names)
-
-
-def test_plots_need_matplotlib(call: Call, runs: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
-    result = call("diagnose", runs / "relu1", "--plots")
-    assert (result.exit_code, result.stdout) == (1, "") and "pip install 'jaxor[plot]'" in result.stderr
 
 
 def test_links_are_not_followed(call: Call, tmp_path: Path):
