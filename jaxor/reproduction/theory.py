@@ -110,7 +110,7 @@ def _losses() -> dict[str, Measured]:
     return {
         "constants": Finding(all(said.values()), f"{_yes(said)}, at {len(early):,} z from 0 to 1"),
         "twice": Finding(
-            max(jumps.values()) < 1e-3,
+            bool(max(jumps.values()) < 1e-3),
             "slopes left and right of z = 1 differ by "
             + ", ".join(f"{jump:.2g} ({name})" for name, jump in jumps.items()),
         ),
