@@ -173,7 +173,7 @@ def _pivoted(
 
 @MODELS.register("abs1")
 def abs1(*, pivot_scale: float = 0.0, pivot_probability: float = 0.1) -> Model:
-    """One neuron, ``|W x + b|``; 3 parameters."""
+    """One neuron, abs(W x + b); 3 parameters."""
     init, prepare = _pivoted(_layer(1), {}, pivot_scale, pivot_probability)
 
     def apply(params: Params, inputs: ArrayLike, state: State, key: Array, train: bool) -> tuple[Array, Aux, State]:

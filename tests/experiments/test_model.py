@@ -300,4 +300,4 @@ def test_names_and_options_are_listed() -> None:
     ]  # fmt: skip
     assert MODELS.options("mlp") == ["widths"]
     assert MODELS.options("abs1") == ["pivot_scale", "pivot_probability"]
-    assert MODELS.describe("abs1") == "One neuron, |W x + b|; 3 parameters."
+    assert MODELS.describe("abs1") == "One neuron, abs(W x + b); 3 parameters."
