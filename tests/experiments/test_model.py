@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 import jaxor
+import jaxor.experiments.experiment  # which brings every model
 from jaxor.engine.parameters import flat_order
 from jaxor.experiments.model import MODELS, Model, Params, plain
 from jaxor.experiments.task import XOR_INPUTS
