@@ -35,6 +35,7 @@ SHOWN = "jax", "numpy", "scipy", "scikit-learn", "h5py", "optax", "click", "tqdm
 TESTS = (
     "tests/engine/test_oracles.py",  # the original's 750 runs
     "tests/engine/test_closed_forms.py",
+    "tests/engine/test_determinism.py",
     "tests/engine/test_keys.py",
     "tests/experiments/test_experiment.py",
     "tests/experiments/test_load.py",

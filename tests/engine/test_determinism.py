@@ -100,6 +100,13 @@ def test_each_seed_alone(name: str, every: int) -> None:
     assert_equal_blocks(alone(worker(name), few, "all"), computed(name).take(few))
 
 
+def test_a_few(name: str) -> None:
+    """In a block of one lane width, through whose loops a compiler sees."""
+    some = SEEDS[::50]
+    assert len(some) < LANES
+    assert_equal_blocks(worker(name).run(some, Recording("all")), computed(name).take(some))
+
+
 def test_shuffled(name: str) -> None:
     order = np.random.default_rng(0).permutation(len(SEEDS))
     assert_equal_blocks(worker(name).run(SEEDS[order], Recording("all")), computed(name).take(order))
