@@ -230,17 +230,9 @@ class Program:
     # Their parts
 
     def _in_slices(self, function: Any, arrays: Any) -> Any:
-        """A function of one width of lanes on arrays of several, width by width.
-
-        A single one is done twice. A loop that is gone through once is none to the compiler, which then fuses the
-        function with what is around it: with JAX 0.12 to other bits, of draws too.
-        """
+        """A function of one width of lanes on arrays of several, width by width."""
         cut = jax.tree.map(lambda a: a.reshape(-1, self.width, *a.shape[1:]), arrays)
-        number = len(jax.tree.leaves(cut)[0])
-        if number == 1:
-            cut = jax.tree.map(lambda a: jnp.concatenate([a, a]), cut)
-        done = lax.map(function, cut)
-        return jax.tree.map(lambda a: a[:number].reshape(-1, *a.shape[2:]), done)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), lax.map(function, cut))
 
     def _draw(self, seeds: Array, first: First) -> tuple[Any, Any]:
         """First parameters and key data."""

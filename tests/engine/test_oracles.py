@@ -19,7 +19,7 @@ from tests.conftest import Row
 from tests.reference import Result
 from tests.test_reference import NOISY_BIAS, STATUS, TRAINED, oracle
 
-TIGHT = 9e-7  # 15 units in the last place of 1/2 to 1; JAX 0.8 to 0.12 round in different ways
+TIGHT = 6e-7
 TABLE = "Started from the initial parameters of the original's runs"
 
 
@@ -40,8 +40,8 @@ ALLOWANCES = {
     "abs1_tiny": Allowance(BIAS, loose=None, params=1e-6, path=1e-6),
     # A plateau at loss 1/4, all outputs 1/2 up to rounding: the last bit of an exponential decides when it stalls.
     "relu1_elu": Allowance("2 failed runs on a plateau", frozenset({19, 38}), None, 1.5e-6, 1.5e-6),
-    # A few units in the last place after 190 steps; of run 212 float64 is 2.3 from ours and 0.7 from the original.
-    "relu1_mirror": Allowance("", frozenset(), None, 1.2e-6),
+    # Three units in the last place after 190 steps; float64 is 2.3 of them from ours and 0.7 from the original.
+    "relu1_mirror": Allowance("", frozenset(), frozenset({212}), 1e-6),
     # Runs 1 and 4 pass a place that blows differences up a hundredfold (float64 is as far from either float32 there);
     # run 45 fails and slides along a valley for 600 epochs.
     "relu2_two_mse_sgd": Allowance("runs 1, 4, 45 amplify rounding", frozenset(), frozenset({1, 4, 45}), 2e-6, 1e-4),
@@ -173,11 +173,11 @@ def test_noise_in_the_original_and_none_here(table_row: Row) -> None:
     for result in (theirs.final_accuracy, oracle(name)["final_accuracy"]):
         assert_array_equal(ours.final_accuracy, result)
     assert not any(trace.params[:, 2].any() for trace in traces)
-    assert max(losses) < 1e-6
-    assert max(final.max(), paths.max()) < 5e-4
+    assert max(losses) < 5e-7
+    assert max(final.max(), paths.max()) < 1e-4
     # These oscillate across the kink, where the last bit decides the side. In run 43 the reference in float32 is 2.5e-6
     # from itself in float64, and we are 0.6e-6 from that.
-    sensitive = [3, 10, 39, 41, 43]
+    sensitive = [10, 39, 41, 43]
     assert max(np.delete(final, sensitive).max(), np.delete(paths, sensitive).max()) < 1e-6
 
 
