@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,16 +129,16 @@ class Plane:
         return (np.asarray(points, np.float64) - self.origin) @ self.directions.T
 
 
-def some_seeds(run: Run, each: int) -> Sequence[NDArray[np.int64]]:
-    """The first successful and the first failed seeds of those that started, so many of each or as many as there are.
+def some_seeds(run: Run, each: int) -> dict[bool, NDArray[np.int64]]:
+    """The first seeds of those that started, by whether they succeeded; so many of each or as many as there are.
 
     Examples
     --------
     >>> from jaxor import simulate
     >>> run = simulate("relu1_normal", seeds=50, traces="none")
-    >>> successful, failed = some_seeds(run, 3)
-    >>> len(successful), len(failed)
-    (3, 3)
+    >>> {success: len(seeds) for success, seeds in some_seeds(run, 3).items()}
+    {True: 3, False: 3}
     """
     started, success = run.status != Status.UNSTARTED, run.final_accuracy == 1
-    return [run.seeds[started & (success == kind)][:each] for kind in (True, False)]
+    found = {kind: run.seeds[started & (success == kind)][:each] for kind in (True, False)}
+    return {kind: seeds for kind, seeds in found.items() if len(seeds)}

@@ -17,6 +17,8 @@ class Status(IntEnum):
     --------
     >>> Status(1).name, Status.STALLED.words
     ('STALLED', 'no improvement for longer than the patience')
+    >>> Status.EPOCH_CAP.label
+    'epoch cap'
     """
 
     CONVERGED = 0
@@ -24,6 +26,11 @@ class Status(IntEnum):
     EPOCH_CAP = 2
     DIVERGED = 3
     UNSTARTED = 4
+
+    @property
+    def label(self) -> str:
+        """Its name in a table or plot."""
+        return self.name.lower().replace("_", " ")
 
     @property
     def words(self) -> str:

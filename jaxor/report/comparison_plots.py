@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxor.analysis.statistics import distribution, summary
+from jaxor.analysis.statistics import Summary, distribution
 from jaxor.engine.status import Status
 from jaxor.report.drawing import BLUE, HIGH, NARROW, new_figure, style
 from jaxor.store.population import Population
@@ -16,7 +16,8 @@ from jaxor.store.run import Run
 if TYPE_CHECKING:  # an extra
     from matplotlib.figure import Figure
 
-Simulations = Mapping[str, Run | Population]
+Simulations = Mapping[str, tuple[Run | Population, Summary]]
+"""By label, with their summaries."""
 
 
 def comparison_plots(simulations: Simulations) -> list[Figure]:
@@ -24,7 +25,7 @@ def comparison_plots(simulations: Simulations) -> list[Figure]:
 
     Parameters
     ----------
-    simulations : dict of str to Run or Population
+    simulations : dict of str to (Run or Population, Summary)
         By label. Those without runs are left out.
 
     Raises
@@ -32,7 +33,7 @@ def comparison_plots(simulations: Simulations) -> list[Figure]:
     ImportError
         matplotlib is not installed.
     """
-    some = {label: runs for label, runs in simulations.items() if len(runs)}
+    some = {label: one for label, one in simulations.items() if len(one[0])}
     with style():
         return [draw(some) for draw in (_success, _converged)] if some else []
 
@@ -43,10 +44,10 @@ def _success(simulations: Simulations) -> Figure:
     caption = "Runs that end with accuracy 1, of all; bars: Wilson's 95 %."
     figure = new_figure("Success", caption, max(HIGH, 0.8 + 0.3 * len(simulations)), NARROW)
     axes = figure.subplots()
-    for place, runs in enumerate(simulations.values()):
-        success = summary(runs).success
+    for place, (_, found) in enumerate(simulations.values()):
+        success = found.success
         axes.plot([success.low, success.high], [place, place], color=BLUE, lw=3, alpha=0.4)
-        axes.plot(success.count / len(runs), place, "o", color=BLUE)
+        axes.plot(success.count / found.seeds, place, "o", color=BLUE)
     axes.set_yticks(range(len(simulations)), list(simulations))
     axes.set(xlim=(-0.02, 1.02), xlabel="share of runs", ylim=(len(simulations) - 0.5, -0.5))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -59,8 +60,8 @@ def _converged(simulations: Simulations) -> Figure:
     caption = "Of all runs, those that ended otherwise included, which never converge here."
     figure = new_figure("Runs that have converged", caption, HIGH, NARROW)
     axes = figure.subplots()
-    longest = max(float(distribution(runs, "epochs").values.max(initial=1)) for runs in simulations.values())
-    for label, runs in simulations.items():
+    longest = max(float(distribution(runs, "epochs").values.max(initial=1)) for runs, _ in simulations.values())
+    for label, (runs, _) in simulations.items():
         found = distribution(runs, "epochs", Status.CONVERGED)
         epochs = np.concatenate([[0], found.values, [longest]])
         share = np.concatenate([[0], np.cumsum(found.counts), [found.size]]) / len(runs)

@@ -69,6 +69,11 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], ali
     )
 
 
+def definitions(rows: Iterable[tuple[str, str]]) -> Markup:
+    """Terms, each with what it is."""
+    return element("dl", *(element(kind, text) for row in rows for kind, text in zip(("dt", "dd"), row, strict=True)))
+
+
 def scrolling(what: str, child: Markup, class_: str = "wide") -> Markup:
     """What may be wider than the page; it can be scrolled by keyboard, too."""
     return element("div", child, class_=class_, tabindex="0", role="group", aria_label=what)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import jaxor
 from jaxor.analysis.statistics import Summary, summary
-from jaxor.report.comparison_plots import comparison_plots
+from jaxor.report.comparison_plots import Simulations, comparison_plots
 from jaxor.report.drawing import check_matplotlib
-from jaxor.report.markup import Markup, element, joined, table
+from jaxor.report.markup import Markup, definitions, element, joined, table
 from jaxor.report.sections import LeftOut, Section, grid, lead, sections
-from jaxor.report.summaries import intervals
+from jaxor.report.summaries import interval_words
 from jaxor.report.tables import percent
 from jaxor.store.population import Population
 from jaxor.store.run import Run, open_run
@@ -63,10 +63,11 @@ def report_page(directories: Sequence[str | Path]) -> str:
     names = labels = [runs.manifest.experiment["name"] for runs in opened]
     if len(opened) > 1:
         labels = [f"{place}. {name}" for place, name in enumerate(names, 1)]
-    parts = [_simulation(*one) for one in zip(opened, labels, keys, strict=True)]
+    found = [summary(runs) for runs in opened]
+    parts = [_simulation(*one) for one in zip(opened, found, labels, keys, strict=True)]
     links = parts[0].links
     if len(opened) > 1:
-        parts.insert(0, _side_by_side(dict(zip(labels, opened, strict=True))))
+        parts.insert(0, _side_by_side(dict(zip(labels, zip(opened, found, strict=True), strict=True))))
         links = parts[0].links | dict(zip(keys, labels, strict=True))
     return _document(f"Report: {', '.join(dict.fromkeys(names))}", links, joined(part.content for part in parts))
 
@@ -78,34 +79,35 @@ class _Part(NamedTuple):
     links: dict[str, str]
 
 
-def _simulation(runs: Run | Population, label: str, key: str) -> _Part:
+def _simulation(runs: Run | Population, found: Summary, label: str, key: str) -> _Part:
     """All that is said of one simulation."""
-    found = list(sections(runs))
-    shown = {f"{key}-{place}": part for place, part in enumerate(found, 1) if isinstance(part, Section)}
-    left_out = [part for part in found if isinstance(part, LeftOut)]
+    made = list(sections(runs, found))
+    shown = {f"{key}-{place}": part for place, part in enumerate(made, 1) if isinstance(part, Section)}
+    left_out = [part for part in made if isinstance(part, LeftOut)]
     parts = [
         element("h2", label),
-        element("p", lead(summary(runs)), class_="lead"),
+        element("p", lead(found), class_="lead"),
         *(element("section", element("h3", part.title), part.content, id=place) for place, part in shown.items()),
     ]
     if left_out:
-        terms = [element(kind, text) for part in left_out for kind, text in zip(("dt", "dd"), part, strict=True)]
-        parts.append(element("section", element("h3", "Not shown"), element("dl", *terms)))
+        parts.append(element("section", element("h3", "Not shown"), definitions(left_out)))
     return _Part(element("article", *parts, id=key), {place: part.title for place, part in shown.items()})
 
 
-def _side_by_side(opened: Mapping[str, Run | Population]) -> _Part:
+def _side_by_side(simulations: Simulations) -> _Part:
     """What several simulations have come to, and in what they differ."""
     title = "Side by side"
-    results = [(label, *_results(summary(runs))) for label, runs in opened.items()]
+    results = [(label, *_results(found)) for label, (_, found) in simulations.items()]
     heads = ("simulation", "runs", "success", "Wilson 95 %", "median epochs, converged")
     content = [
         element("h2", title),
         element("h3", "Results"),
         table("Results", heads, results, "<>><>"),
-        grid(comparison_plots(opened)),
+        grid(comparison_plots(simulations)),
         element("h3", "Settings that differ"),
-        table("Settings that differ", ("setting", *opened), _differences(opened), "<" * (1 + len(opened))),
+        table(
+            "Settings that differ", ("setting", *simulations), _differences(simulations), "<" * (1 + len(simulations))
+        ),
     ]
     return _Part(element("section", *content, id="side-by-side"), {"side-by-side": title})
 
@@ -114,13 +116,13 @@ def _results(found: Summary) -> tuple[str, str, str, str]:
     if not found.seeds:
         return "0", "-", "-", "-"
     share, median = percent(found.success.count / found.seeds, found.seeds), found.epochs_converged
-    likely = intervals(found)[0].removeprefix("Wilson 95 %: ")
+    likely = interval_words(found.success, found.seeds)
     return f"{found.seeds:,}", share, likely, "-" if median is None else f"{median.q50:,.6g}"
 
 
-def _differences(opened: Mapping[str, Run | Population]) -> list[tuple[str, ...]]:
+def _differences(simulations: Simulations) -> list[tuple[str, ...]]:
     """Keys whose values differ, with the values."""
-    flat = [dict(_flat(runs.manifest.experiment)) | _numbers(runs) for runs in opened.values()]
+    flat = [dict(_flat(runs.manifest.experiment)) | _numbers(runs) for runs, _ in simulations.values()]
     keys = dict.fromkeys(key for one in flat for key in one)
     rows = [(key, *(str(one.get(key, "-")) for one in flat)) for key in keys]
     return [row for row in rows if len(set(row[1:])) > 1]

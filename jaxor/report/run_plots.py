@@ -102,20 +102,23 @@ def _epochs(runs: Run | Population) -> Figure:
     edges = epoch_edges(values.astype(np.float64))
     caption = f"{count(sum(found.size for found in groups.values()), 'run')}, by how they ended."
     figure = new_figure("Epochs until runs ended", caption, HIGH, NARROW)
-    axes, below = figure.subplots(), np.zeros(len(edges) - 1)
-    for status, found in groups.items():
-        heights, _ = np.histogram(found.values, edges, weights=found.counts)
-        axes.stairs(below + heights, edges, baseline=below, fill=True, color=COLOURS[status], label=_words(status))
-        below += heights
-    axes.set(xlabel="epochs", ylabel="runs", xlim=edges[[0, -1]])
-    axes.yaxis.set_major_formatter("{x:,g}")
+    axes = figure.subplots()
+    _stack(axes, edges, [(status.label, COLOURS[status], found) for status, found in groups.items()])
+    axes.set(xlabel="epochs")
     if len(groups) > 1:
         axes.legend()
     return figure
 
 
-def _words(status: Status) -> str:
-    return status.name.lower().replace("_", " ")
+def _stack(axes: Axes, edges: Numbers, groups: Sequence[tuple[str, str, Distribution]]) -> None:
+    """Histograms of runs on top of each other; of each group its name and colour."""
+    below = np.zeros(len(edges) - 1)
+    for name, colour, found in groups:
+        heights, _ = np.histogram(found.values, edges, weights=found.counts)
+        axes.stairs(below + heights, edges, baseline=below, fill=True, color=colour, label=name)
+        below += heights
+    axes.set(ylabel="runs", xlim=edges[[0, -1]])
+    axes.yaxis.set_major_formatter("{x:,g}")
 
 
 def survival_plot(name: str, found: Censoring) -> Figure:
@@ -249,14 +252,9 @@ def _loss_counts(quantity: Quantity, title: str) -> Callable[[Population], Figur
         edges, scale = _loss_edges(values)
         total = sum(found.size for found in groups.values())
         figure = new_figure(title, f"{count(total, 'run')}.", HIGH, NARROW)
-        axes, below = figure.subplots(), np.zeros(len(edges) - 1)
-        for kind, found in groups.items():
-            name, colour = KINDS[kind]
-            heights, _ = np.histogram(found.values, edges, weights=found.counts)
-            axes.stairs(below + heights, edges, baseline=below, fill=True, color=colour, label=name)
-            below += heights
-        axes.set(xlabel="loss", ylabel="runs", xscale=scale, xlim=edges[[0, -1]])
-        axes.yaxis.set_major_formatter("{x:,g}")
+        axes = figure.subplots()
+        _stack(axes, edges, [(*KINDS[kind], found) for kind, found in groups.items()])
+        axes.set(xlabel="loss", xscale=scale)
         axes.legend()
         return figure
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tomli_w
 
-from jaxor.analysis.statistics import PopulationSummary, Summary, summary
+from jaxor.analysis.statistics import Summary
 from jaxor.analysis.subject import NotKnown
 from jaxor.engine.seeds import compress, expand, number
 from jaxor.engine.status import Status
 from jaxor.report.drawing import NARROW, caption_of, panels_of, rendered, title_of
-from jaxor.report.markup import Markup, element, joined, picture, scrolling, table
+from jaxor.report.markup import Markup, definitions, element, joined, picture, scrolling, table
 from jaxor.report.run_plots import run_plots
-from jaxor.report.summaries import QUANTILES, ends, intervals, notes, spreads
+from jaxor.report.summaries import QUANTILES, ending, ends, intervals, notes, spreads
 from jaxor.report.tables import count, percent, ranges_text
 from jaxor.store.derived import derived
 from jaxor.store.errors import StoreError
@@ -51,8 +51,8 @@ class LeftOut(NamedTuple):
     why: str
 
 
-def sections(runs: Run | Population) -> Iterator[Section | LeftOut]:
-    """Everything that can be said of a simulation that is on disk.
+def sections(runs: Run | Population, found: Summary) -> Iterator[Section | LeftOut]:
+    """Everything that can be said of a simulation that is on disk, of which the summary is known.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def sections(runs: Run | Population) -> Iterator[Section | LeftOut]:
     StoreError
         A file is damaged.
     """
-    yield Section("How runs ended", _ends(summary(runs)))
+    yield Section("How runs ended", _ends(found))
     figures, left_out = run_plots(runs)
     yield Section("Epochs, losses and paths", grid(figures.values()))
     for name, why in left_out.items():
@@ -89,11 +89,8 @@ def _ends(found: Summary) -> Markup:
         table("Ends", ("end", "runs", "share", "meaning"), ends(found), "<>><"),
         table("Quantiles", ("quantity", *QUANTILES), spreads(found), "<>>>>>>"),
     ]
-    until = found.until if isinstance(found, PopulationSummary) else None
-    if until is not None:
-        holds = "holds" if until.holds else "does not hold"
-        parts.append(element("p", f"The rule {until.rule} {holds}: {until.halfwidth:.3g}."))
-    return joined([*parts, *(element("p", note, class_="note") for note in notes(found))])
+    rules = [element("p", f"The rule {text}.") for _, text in ending(found)]
+    return joined([*parts, *rules, *(element("p", note, class_="note") for note in notes(found))])
 
 
 def grid(figures: Iterable[Figure]) -> Markup:
@@ -244,6 +241,5 @@ def _provenance(runs: Run | Population) -> Markup:
         ("platform", pairs(manifest.platform)),
         ("directory", str(runs.path)),
     ]  # fmt: skip
-    terms = [element(kind, text) for row in rows for kind, text in zip(("dt", "dd"), row, strict=True)]
     definition = scrolling("Experiment", element("pre", tomli_w.dumps(manifest.experiment)))
-    return joined([element("dl", *terms), element("details", element("summary", "Experiment"), definition)])
+    return joined([definitions(rows), element("details", element("summary", "Experiment"), definition)])

@@ -38,7 +38,7 @@ def ends(summary: Summary) -> list[tuple[str, str, str, str]]:
     """How runs ended, and last how many succeeded: name, runs, their share, what it means."""
     total, success = summary.seeds, summary.success
     rows = [
-        (status.name.lower().replace("_", " "), f"{number:,}", percent(number / total, total), status.words)
+        (status.label, f"{number:,}", percent(number / total, total), status.words)
         for status, number in summary.status.items()
     ]
     return [*rows, ("success", f"{success.count:,}", percent(success.count / total, total), "accuracy 1")]
@@ -46,9 +46,9 @@ def ends(summary: Summary) -> list[tuple[str, str, str, str]]:
 
 def intervals(summary: Summary) -> list[str]:
     """Where the share of successes lies."""
-    found = [f"Wilson 95 %: {_interval(summary.success, summary.seeds)}"]
+    found = [f"Wilson 95 %: {interval_words(summary.success, summary.seeds)}"]
     if isinstance(summary, PopulationSummary) and summary.until:
-        found.append(f"at every look, 95 %: {_interval(summary.success_sequence, summary.seeds)}")
+        found.append(f"at every look, 95 %: {interval_words(summary.success_sequence, summary.seeds)}")
     return found
 
 
@@ -68,14 +68,15 @@ def _by_initial_loss(groups: Iterable[LossGroup]) -> str:
     rows = [
         (
             _loss(group.low), "to", _loss(group.high), f"{group.runs:,}",
-            percent(group.success.count / group.runs, group.runs), _interval(group.success, group.runs),
+            percent(group.success.count / group.runs, group.runs), interval_words(group.success, group.runs),
         )
         for group in groups
     ]  # fmt: skip
     return columns([heads, *rows], ">>>>><")
 
 
-def _interval(interval: Share | Interval, total: int) -> str:
+def interval_words(interval: Share | Interval, total: int) -> str:
+    """Where a share of so many runs lies."""
     return f"{percent(interval.low, total)} to {percent(interval.high, total)}"
 
 
@@ -158,7 +159,7 @@ def simulation_text(
             ("computed", f"{count(simulated, 'run')} in {wall_seconds:.3g} s"),
             ("throughput", f"{_rate(without)} runs/s without compilation, {_rate(including)} with it"),
         ]
-    foot = fields([*_ending(summary), *speed, ("stored", f"{size_text(size)} in {path}")])
+    foot = fields([*ending(summary), *speed, ("stored", f"{size_text(size)} in {path}")])
     return "\n\n".join([textwrap.fill(head, 80), summary_table(summary), foot])
 
 
@@ -175,7 +176,7 @@ def info_text(summary: Summary, manifest: Manifest, missing: int, size: int, pat
         ("experiment", manifest.experiment["name"]),
         ("identity", manifest.identity),
         ("seeds", asked + done),
-        *_ending(summary),
+        *ending(summary),
         (
             "computed",
             f"{manifest.floats}, lane width {manifest.lane_width:,}, layout {manifest.layout}, {manifest.prng}",
@@ -188,7 +189,7 @@ def info_text(summary: Summary, manifest: Manifest, missing: int, size: int, pat
     return fields(head) + "\n\n" + summary_table(summary)
 
 
-def _ending(summary: Summary) -> list[tuple[str, str]]:
+def ending(summary: Summary) -> list[tuple[str, str]]:
     """Whether the rule held, if there was one."""
     if not isinstance(summary, PopulationSummary) or summary.until is None:
         return []

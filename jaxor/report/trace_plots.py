@@ -28,7 +28,7 @@ PATHS, VERTICES = 6, 500
 
 def curves_plot(run: Run) -> Figure:
     """Losses over the steps: medians and bands."""
-    groups = {kind: seeds for kind, seeds in zip(KINDS, some_seeds(run, CURVES), strict=True) if len(seeds)}
+    groups = some_seeds(run, CURVES)
     if not groups:
         raise NotKnown("no run was started")
     longest = max(int(run.steps[run.places(seeds)].max()) for seeds in groups.values())
@@ -62,13 +62,14 @@ def paths_plot(run: Run) -> Figure:
     size = len(run.param_names)
     if size < 2:
         raise NotKnown("a plane needs two parameters")
-    groups = {kind: seeds for kind, seeds in zip(KINDS, some_seeds(run, PATHS), strict=True) if len(seeds)}
+    groups = some_seeds(run, PATHS)
     paths = {kind: [_thinned(path(run, int(seed))) for seed in seeds] for kind, seeds in groups.items()}
+    drawn = [one for some in paths.values() for one in some]
     try:
-        plane = Plane.of(np.concatenate([one for some in paths.values() for one in some] or [np.empty((0, size))]))
+        plane = Plane.of(np.concatenate(drawn or [np.empty((0, size))]))
     except ValueError as error:
         raise NotKnown("no run moved") from error
-    solutions, what = _solutions(run, np.concatenate([one[-1:] for some in paths.values() for one in some]))
+    solutions, what, marker = _solutions(run, np.concatenate([one[-1:] for one in drawn]))
     words = " and ".join(count(len(some), f"{KINDS[kind][0]} run") for kind, some in paths.items())
     caption = (
         f"{words}, the first of all, from the circles to the dots, in the plane closest to their paths, which has "
@@ -83,11 +84,10 @@ def paths_plot(run: Run) -> Figure:
             axes.plot(x, y, color=colour, lw=1, alpha=0.8, label=name if number == 0 else None)
             axes.plot(x[0], y[0], "o", mfc="w", mec=colour, ms=4)
             axes.plot(x[-1], y[-1], "o", color=colour, ms=4, zorder=3)
-    marker: dict[str, Any] = {"ms": 12, "zorder": 4, "mec": "w"} if "exact" in what else {"ms": 2, "zorder": 1}
     x, y = plane.project(solutions).T
-    axes.plot(x, y, "*" if "exact" in what else ".", color=BLACK if "exact" in what else "0.7", ls="", **marker)
-    for name, set_label, share in zip("xy", (axes.set_xlabel, axes.set_ylabel), plane.shares, strict=True):
-        set_label(f"{'first' if name == 'x' else 'second'} direction, {share:.0%} of the variance")
+    axes.plot(x, y, ls="", **marker)
+    first, second = (f"{share:.0%} of the variance" for share in plane.shares)
+    axes.set(xlabel=f"first direction, {first}", ylabel=f"second direction, {second}")
     axes.set_aspect("equal", adjustable="datalim")
     axes.legend()
     return figure
@@ -98,10 +98,12 @@ def _thinned(points: Numbers) -> Numbers:
     return points[places]
 
 
-def _solutions(run: Run, ends: Numbers) -> tuple[Numbers, str]:
-    """Exact minima that belong to some ends, or where successful runs ended, with what they are in words."""
+def _solutions(run: Run, ends: Numbers) -> tuple[Numbers, str, dict[str, Any]]:
+    """Exact minima that belong to some ends, or where successful runs ended; what they are, and how they are drawn."""
     exact = exact_reference(run.manifest.experiment)
     if exact is not None:
-        return np.unique(exact(ends), axis=0), "Stars: the nearest exact solutions."
+        star = {"marker": "*", "color": BLACK, "ms": 12, "zorder": 4, "mec": "w"}
+        return np.unique(exact(ends), axis=0), "Stars: the nearest exact solutions.", star
     found = run.final_params[run.final_accuracy == 1][:POINTS].astype(np.float64)
-    return found, f"Grey: where {count(len(found), 'successful run')} ended." if len(found) else ""
+    what = f"Grey: where {count(len(found), 'successful run')} ended." if len(found) else ""
+    return found, what, {"marker": ".", "color": "0.7", "ms": 2, "zorder": 1}

@@ -142,7 +142,6 @@ def _epochs(run: Run) -> Floats:
 
 
 def _draws(run: Run) -> Floats:
-    assert run.draws is not None  # noqa: S101 (its initializer chooses)
     return run.draws.astype(np.float64)
 
 
@@ -190,9 +189,8 @@ def _of_starts(arms: Mapping[str, Run]) -> dict[str, Measured]:
     )  # fmt: skip
     states = [np.asarray(states_of(run)) for run in (control, best)]
     no_gradient = [float(np.mean(state == 2)) for state in states]
-    dead, dead_best = (
-        np.asarray(dead_units(Subject(run).final, Subject(run).task.inputs).any(axis=1)) for run in (control, best)
-    )
+    ends = Subject(control), Subject(best)
+    dead, dead_best = (np.asarray(dead_units(end.final, end.task.inputs).any(axis=1)) for end in ends)
     shares = [float(flags.mean()) for flags in (dead[success], dead[~success])]
     return {
         "proxy": Finding(near > 0.5, f"Spearman's correlation of loss and distance to a solution is {near:.2f}"),
@@ -259,16 +257,18 @@ def two_layers(runs: int, work: Work) -> Mapping[str, Measured]:
 def _of_plateau(run: Run) -> dict[str, Measured]:
     """Where failed runs end, and what those that end at a loss of 1/8 answer."""
     failed = np.flatnonzero(run.final_accuracy < 1)
-    there = failed[np.abs(run.final_loss[failed] - 0.125) < 0.01][:LOOKED_AT]
+    close = np.abs(run.final_loss[failed] - 0.125) < 0.01
+    there = failed[close][:LOOKED_AT]
     said = answers(run.experiment, run.final_params[there])
     halves = np.abs(said.outputs - 0.5).max(axis=2) < 0.05
     everywhere = float(np.mean(halves.sum(axis=1) == halves.shape[1]))
     first = np.asarray(run.experiment.build().task.targets)[:, 0] == 1
     of_class = np.stack([said.errors[:, first].mean(axis=1), said.errors[:, ~first].mean(axis=1)])
     one_sided = float(np.mean((of_class.min(axis=0) < 0.05) & (of_class.max(axis=0) > 0.2)))
-    close = float(np.mean(np.abs(run.final_loss[failed] - 0.125) < 0.01))
     return {
-        "plateau": Finding(close > 0.5, f"{close:.1%} of {len(failed):,} failures end within .01 of .125"),
+        "plateau": Finding(
+            bool(close.mean() > 0.5), f"{close.mean():.1%} of {len(failed):,} failures end within .01 of .125"
+        ),
         "halves": Finding(
             everywhere > 0.5,
             f"it is in {everywhere:.1%} of {len(there):,} runs at .125; on average at "

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from jaxor import Status, get_experiment, simulate
 from jaxor.analysis.solutions import solution_distance
+from jaxor.analysis.statistics import summary
 from jaxor.report.comparison_plots import comparison_plots
 from jaxor.report.drawing import caption_of
 from jaxor.report.run_plots import COLOURS, run_plots
@@ -134,7 +135,9 @@ def test_colours_tell_all_ends_apart():
 
 
 def test_of_several_simulations_success_and_convergence_are_side_by_side(run: Run, population: Population):
-    success, converged = comparison_plots({"one": run, "other": population})
+    success, converged = comparison_plots(
+        {name: (runs, summary(runs)) for name, runs in (("one", run), ("other", population))}
+    )
     assert [text.get_text() for text in success.axes[0].get_yticklabels()] == ["one", "other"]
     share = (run.final_accuracy == 1).mean()
     dots = [points(line)[0, 0] for line in success.axes[0].lines if line.get_marker() == "o"]
