@@ -192,8 +192,8 @@ def fit_run(
     if watch:
         watch(len(models) + len(ablated))
     judged, ablation = (
-        _each(judge.judge, models, workers, watch),
-        _each(judge.ablate, ablated, workers, watch),
+        _each(task, some, workers, watch, stop=judge.stopped.set)
+        for task, some in ((judge.judge, models), (judge.ablate, ablated))
     )
     judged = with_delta_aic(judged)
     law = Candidate("log_shifted", "law", ShiftedLogLaw(), ("L2",))  # whatever faces there are
@@ -275,8 +275,12 @@ def _each(
     candidates: Sequence[Candidate],
     workers: int | None,
     watch: Callable[[int], Any] | None,
+    stop: Callable[[], Any],
 ) -> list[Any]:
-    """Do a task for all candidates, some at a time, in threads: what takes long in them lets go of Python's lock."""
+    """Do a task for all candidates, some at a time, in threads: what takes long in them lets go of Python's lock.
+
+    `stop` is called if it ends in an error or an interrupt, since threads cannot be ended from outside.
+    """
     from threadpoolctl import threadpool_limits
 
     def one(candidate: Candidate) -> Any:
@@ -288,4 +292,8 @@ def _each(
     # BLAS has one limit for the process, OpenMP one for each thread; their threads would only be in each other's way.
     limit, number = partial(threadpool_limits, 1), workers or len(cores())
     with limit(), ThreadPoolExecutor(number, initializer=limit) as pool:
-        return list(pool.map(one, candidates))
+        try:
+            return list(pool.map(one, candidates))
+        except BaseException:
+            stop()
+            raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from jaxor.analysis.judgement import (
 from jaxor.estimates import Interval
 
 Numbers = NDArray[np.float64]
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 CALIBRATING = 5
 """One run in so many calibrates intervals, if there are no others to do so."""
@@ -126,8 +128,14 @@ class Ablation:
         return asdict(self) | {"interval": self.interval._asdict()}
 
 
+class Stopped(Exception):
+    """Judging was given up."""
+
+
 class Judge:
     """Judges candidates by the same folds, so that their errors can be compared run by run.
+
+    Once `stopped` is set, as another thread may do, what is being judged is given up before its next fold.
 
     Parameters
     ----------
@@ -146,6 +154,7 @@ class Judge:
         self, design: Design, held_out: NDArray[np.bool_], *, folds: int, fold_rows: int, level: float,
         random_state: int,
     ) -> None:  # fmt: skip
+        self.stopped = Event()
         self.design, self.fold_rows, self.level, self.random_state = design, fold_rows, level, random_state
         self.inside, self.outside = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         rows, inside, state = design.rows, self.inside, random_state
@@ -162,8 +171,8 @@ class Judge:
         inner = self._within_folds(candidate)
         sample = whole_runs(self.groups, inner.limit, state)
         cuts = list(row_folds(len(sample), len(self.folds), state))
-        by_rows = out_of_fold(inner, design, self.inside[sample], cuts, state)
-        predicted = out_of_fold(inner, design, self.inside, self.folds, state)
+        by_rows = out_of_fold(inner, design, self.inside[sample], self._unless_stopped(cuts), state)
+        predicted = out_of_fold(inner, design, self.inside, self._unless_stopped(self.folds), state)
         errors = Errors(self.actual, predicted, self.groups)
         conformal = Conformal.calibrate(*self._unseen(candidate, inner, estimator, some, predicted), self.level)
         held, coverage = None, None
@@ -184,8 +193,15 @@ class Judge:
         state = self.random_state
         estimator, some = fitted(candidate, self.design, self.inside, state)
         in_sample = _score(self.design.rows.remaining[some], forecast(estimator, candidate, self.design, some))
-        errors = Errors(self.actual, out_of_fold(candidate, self.design, self.inside, self.folds, state), self.groups)
+        folds = self._unless_stopped(self.folds)
+        errors = Errors(self.actual, out_of_fold(candidate, self.design, self.inside, folds, state), self.groups)
         return Ablation(candidate.name, len(candidate.columns), errors.r2(), errors.r2_interval(state), in_sample)
+
+    def _unless_stopped(self, folds: Iterable[Fold]) -> Iterator[Fold]:
+        for fold in folds:
+            if self.stopped.is_set():
+                raise Stopped
+            yield fold
 
     def _within_folds(self, candidate: Candidate) -> Candidate:
         """The candidate with what it may learn from in a fold."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -244,7 +244,7 @@ def forecast(estimator: Any, candidate: Candidate, design: Design, index: Index)
 
 
 def out_of_fold(
-    candidate: Candidate, design: Design, index: Index, folds: Sequence[tuple[Index, Index]], random_state: int = 0
+    candidate: Candidate, design: Design, index: Index, folds: Iterable[tuple[Index, Index]], random_state: int = 0
 ) -> Numbers:
     """Forecasts (n,) of the rows `index`, each by a model that has not seen its fold.
 
@@ -253,7 +253,7 @@ def out_of_fold(
     candidate : Candidate
     design : Design
     index : (n,) int
-    folds : sequence of (train, test)
+    folds : iterable of (train, test)
         Numbers of places in `index`.
     random_state : int
     """

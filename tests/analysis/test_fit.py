@@ -12,9 +12,10 @@ from jaxor import Run, get_experiment, simulate
 from jaxor.analysis.candidates import FACES
 from jaxor.analysis.design import Design
 from jaxor.analysis.fit import Fit, Settings, _each, fit_run
+from jaxor.analysis.judge import Judge, Stopped
 from jaxor.analysis.judgement import Candidate
 from jaxor.analysis.laws import Line
-from jaxor.analysis.rows import NoRows
+from jaxor.analysis.rows import NoRows, rows_of
 from jaxor.analysis.sound import sound
 
 LAWS = Settings(faces=("law",), folds=5)
@@ -174,4 +175,34 @@ def test_systems_that_pin_no_processes(monkeypatch: pytest.MonkeyPatch):
     """Such as macOS and Windows, whose Python lacks that function."""
     monkeypatch.delattr("os.sched_getaffinity")
     candidates = [Candidate(name, "law", Line(), ("L2",)) for name in ("one", "other")]
-    assert _each(lambda candidate: candidate.name, candidates, None, None) == ["one", "other"]
+    assert _each(lambda candidate: candidate.name, candidates, None, None, pytest.fail) == ["one", "other"]
+
+
+def test_threads_are_told_of_an_interrupt():
+    told: list[str] = []
+
+    def interrupted(_: Candidate) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _each(interrupted, [Candidate("one", "law", Line(), ("L2",))], 1, None, stop=lambda: told.append("stop"))
+    assert told == ["stop"]
+
+
+def test_judging_ends_at_the_next_fold_once_stopped():
+    rows = rows_of(run())
+    design = Design(rows, run().param_names, run().manifest.experiment)
+    judge = Judge(design, np.zeros(len(rows), bool), folds=5, fold_rows=300, level=0.9, random_state=0)
+    fits: list[int] = []
+
+    class Counted(Line):
+        def fit(self, X: Any, y: Any) -> Any:
+            fits.append(1)
+            if len(fits) == 3:  # all rows, then two folds
+                judge.stopped.set()
+            return super().fit(X, y)
+
+    for judged in (judge.judge, judge.ablate):
+        with pytest.raises(Stopped):
+            judged(Candidate("distance", "law", Counted(), ("L2",)))
+    assert len(fits) == 3 + 1
