@@ -226,6 +226,31 @@ def test_every_page_is_listed() -> None:
     assert set(listed) == pages | reference | {f"generated/gallery/{script.stem}" for script in GALLERY}
 
 
+def test_reference_has_what_pages_import() -> None:
+    """Beside the names of `jaxor` itself: the function, or all of its module."""
+    reference = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("reference/*.rst"))
+    documented = set(re.findall(r"^\.\. auto\w+:: (\S+)", reference, re.MULTILINE))
+    code = "".join(fence.text for page in PAGES for fence in fences(page) if fence.language == "python")
+    for module, names in re.findall(r"^from (jaxor\.\S+) import (.*)", code, re.MULTILINE):
+        for name in names.split(", "):
+            assert documented & {module, f"{module}.{name}"}, f"{module}.{name}"
+
+
+def test_reference_has_all_commands() -> None:
+    """In the order of `jaxor --help`; left to itself Sphinx would sort them."""
+    text = (DOCS / "reference" / "command-line.rst").read_text(encoding="utf-8")
+    assert f":commands: {', '.join(COMMANDS)}\n" in text
+
+
+@pytest.mark.parametrize("folder", ["experiments", "engine", "store", "analysis", "report"])
+def test_architecture_names_every_module(folder: str) -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    found = re.search(rf"^ {{6}}{folder}/(.*?)^ {{6}}\w", text, re.MULTILINE | re.DOTALL)
+    assert found
+    modules = {module.stem for module in (DOCS.parent / "jaxor" / folder).glob("*.py")} - {"__init__"}
+    assert modules <= set(re.findall(r"\w+", found[1]))
+
+
 def test_blocks_are_run() -> None:
     """Or there is a reason."""
     languages = {fence.language for page in PAGES for fence in fences(page)}
