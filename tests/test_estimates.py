@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jaxor.estimates import Distribution, Interval, Quantiles, confidence_sequence, quantiles, wilson
@@ -65,14 +65,17 @@ def log_ratio(count: int, total: int, p: float) -> float:
     return mixed - scipy.special.xlogy(count, p) - scipy.special.xlog1py(total - count, -p)
 
 
+@example((134_662_408, 134_662_409), 0.5)  # an end so near to 1 that the ratio is 1e-3 apart at neighbouring numbers
 @given(TRIALS, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_the_confidence_sequence_ends_where_the_ratio_reaches_its_limit(trials: tuple[int, int], confidence: float):
     count, total = trials
     low, high = confidence_sequence(count, total, confidence)
     assert 0 <= low <= count / total <= high <= 1
-    limit = -math.log(1 - confidence)
-    assert low == 0 if count == 0 else log_ratio(count, total, low) == pytest.approx(limit, abs=1e-3)
-    assert high == 1 if count == total else log_ratio(count, total, high) == pytest.approx(limit, abs=1e-3)
+    assert (low == 0) == (count == 0) and (high == 1) == (count == total)
+    limit, rounding = -math.log(1 - confidence), 1e-3  # of the logarithm of the beta function
+    for end in {low, high} - {0, 1}:
+        inside = math.nextafter(end, count / total)
+        assert log_ratio(count, total, inside) - rounding < limit < log_ratio(count, total, end) + rounding
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 7), (1, 7), (3, 7), (7, 7), (120, 400)])
