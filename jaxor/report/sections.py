@@ -199,10 +199,10 @@ def _fit(run: Run, path: Path, name: str) -> Markup:
     notes = []
     if kept.runs_in_all != len(run):
         there = f"{count(kept.runs_in_all, 'run')}, now there are {len(run):,}"
-        notes.append(f"When this was fitted there were {there}; {again} fits them.")
+        notes.append(f"When this was fitted there were {there}; {again} fits again.")
     figures = [*_kept_plots(path, name)]
     if not figures:
-        notes.append(f"{again} draws what was fitted.")
+        notes.append(f"There are no plots of it; {again} fits again and draws it.")
     drawn = element("div", *figures, class_="figures") if figures else None
     return joined([table(caption, heads, rows, "<<>>>>"), drawn, *map(_note, notes)])
 
