@@ -119,21 +119,19 @@ class Censoring:
         capped = ended[Status.EPOCH_CAP]
         if capped == self.censored:
             cap = int(self.incidence.times[-1])
-            return f"The {capped:,} censored runs all reached the epoch cap of {cap:,}, so both curves say the same."
+            return f"All censored runs ({capped:,}) reached the epoch cap of {cap:,}, so both curves say the same."
         stuck = [
             f"{ended[status]:,} {status.name.lower()}"
             for status in (Status.STALLED, Status.DIVERGED, Status.UNSTARTED)
             if ended.get(status)
         ]
         note = (
-            f"Kaplan-Meier takes the {' and '.join(stuck)} runs as if they would have gone on "
+            f"Kaplan-Meier takes runs that ended otherwise ({', '.join(stuck)}) as if they would have gone on "
             "like those still in training, the share of all runs as if they would never converge. The second is so "
             "at a plateau"
         )
         if self.stopped_short:
-            note += (
-                f", but {self.stopped_short:,} stalled runs ended with accuracy 1: the patience may have cut them off"
-            )
+            note += f", but of those stalled {self.stopped_short:,} had accuracy 1: the patience may have cut them off"
         return f"{note}."
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def loss_curves(run: Run, seeds: ArrayLike, steps: ArrayLike) -> Floats:
     -------
     (n, m) float64
         A run that has ended keeps its final loss, since its parameters stay; so every column is of all runs, and not of
-        those that happen to be still in training.
+        those that happen to be still in training. Of a run that diverged that is not finite.
 
     Raises
     ------
@@ -74,8 +74,9 @@ def path(run: Run, seed: int) -> Floats:
     >>> path(run, 3).shape == (run.steps[3] + 1, 3)
     True
     """
+    after = run.trace(seed).params  # first, since first parameters are those of all runs
     place = run.places(np.array([seed]))[0]
-    return np.vstack([run.initial_params[place], run.trace(seed).params]).astype(np.float64)
+    return np.vstack([run.initial_params[place], after]).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

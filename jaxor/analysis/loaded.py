@@ -117,7 +117,7 @@ def _saved(table: Mapping[str, Any], entry: Mapping[str, Any], path: Path) -> Sa
 
 
 class Scored(NamedTuple):
-    """How good a model of a fit is at forecasts of runs that it has not learned from; None where it is not."""
+    """How good a model of a fit is at forecasts of runs that it has not learned from; None where that is not known."""
 
     name: str
     causal: bool
@@ -127,8 +127,27 @@ class Scored(NamedTuple):
     mae: float | None
 
 
-def scores(path: Path) -> list[Scored]:
-    """Models of a fit, the best first.
+class Scores(NamedTuple):
+    """What a fit is of, and how good its models are.
+
+    Attributes
+    ----------
+    identity : str
+        Of the simulation.
+    runs, runs_in_all : int
+        Those that models were judged by, and those that there were.
+    models : list of Scored
+        The best first.
+    """
+
+    identity: str
+    runs: int
+    runs_in_all: int
+    models: list[Scored]
+
+
+def scores(path: Path) -> Scores:
+    """How good the models of a fit are.
 
     Raises
     ------
@@ -137,10 +156,13 @@ def scores(path: Path) -> list[Scored]:
     """
     table = read_table(path)
     try:
+        rows = table["rows"]
+        runs, runs_in_all = int(rows["runs"]) - int(rows["held_out_runs"]), int(rows["runs_in_all"])
         found = [_scored(entry) for entry in table["models"]]
+        found.sort(key=lambda one: -math.inf if one.r2 is None else one.r2, reverse=True)
+        return Scores(str(table["identity"]), runs, runs_in_all, found)
     except (*_WRONG, ValueError) as error:
         raise _no_fit(path, error) from error
-    return sorted(found, key=lambda one: -math.inf if one.r2 is None else one.r2, reverse=True)
 
 
 def _scored(entry: Mapping[str, Any]) -> Scored:

@@ -101,12 +101,10 @@ def _fitted(path: Path, settings: Settings, name: str, quiet: bool, plots: bool)
     from jaxor.analysis.fit import fit_run
     from jaxor.analysis.saved import save
     from jaxor.store.derived import derived
-    from jaxor.store.errors import StoreError
     from jaxor.store.run import Run, open_run
 
-    plots_of = derived(path, "fits", name)  # a wrong name is told before the work
-    if plots_of.is_symlink():
-        raise StoreError(f"{plots_of} is a link, which a run directory must not hold; remove it")
+    # A wrong name, or a link in place of what is written, is told before the work.
+    plots_of, _ = derived(path, "fits", name), derived(path, "fits", f"{name}.json")
     run = open_run(path)
     if not isinstance(run, Run):
         raise ValueError(f"{path} holds statistics and no single runs; simulate with --keep runs to fit")

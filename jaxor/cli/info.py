@@ -44,7 +44,7 @@ def _directory(directory: Path, as_json: bool) -> None:
         click.echo(info_text(figures, manifest, missing, size, directory))
         return
     names = ("kind", "lane_width", "x64", "prng", "layout", "traces", "parameters", "param_names")
-    names += ("versions", "platform")
+    names += ("initial_params_hash", "versions", "platform")
     table = {"path": str(directory), "experiment": manifest.experiment["name"], "identity": manifest.identity}
     table |= figures.to_dict() | {"seeds_asked": manifest.seeds, "seeds_missing": missing}
     table |= {name: getattr(manifest, name) for name in names} | {"bytes": size, "definition": manifest.experiment}

@@ -13,7 +13,7 @@ from jaxor.report.comparison_plots import Simulations, comparison_plots
 from jaxor.report.drawing import check_matplotlib
 from jaxor.report.markup import Markup, definitions, element, joined, table
 from jaxor.report.sections import LeftOut, Section, grid, lead, sections
-from jaxor.report.summaries import interval_words
+from jaxor.report.summaries import interval_note, interval_words, success_interval
 from jaxor.report.tables import percent
 from jaxor.store.population import Population
 from jaxor.store.run import Run, open_run
@@ -98,11 +98,12 @@ def _side_by_side(simulations: Simulations) -> _Part:
     """What several simulations have come to, and in what they differ."""
     title = "Side by side"
     results = [(label, *_results(found)) for label, (_, found) in simulations.items()]
-    heads = ("simulation", "runs", "success", "Wilson 95 %", "median epochs, converged")
+    heads = ("simulation", "runs", "success", "95 % interval", "median epochs, converged")
     content = [
         element("h2", title),
         element("h3", "Results"),
         table("Results", heads, results, "<>><>"),
+        element("p", f"Intervals: {interval_note(found for _, found in simulations.values())}.", class_="note"),
         grid(comparison_plots(simulations)),
         element("h3", "Settings that differ"),
         table(
@@ -116,7 +117,7 @@ def _results(found: Summary) -> tuple[str, str, str, str]:
     if not found.seeds:
         return "0", "-", "-", "-"
     share, median = percent(found.success.count / found.seeds, found.seeds), found.epochs_converged
-    likely = interval_words(found.success, found.seeds)
+    likely = interval_words(success_interval(found), found.seeds)
     return f"{found.seeds:,}", share, likely, "-" if median is None else f"{median.q50:,.6g}"
 
 

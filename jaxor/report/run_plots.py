@@ -97,10 +97,12 @@ def _epochs(runs: Run | Population) -> Figure:
     groups = {status: distribution(runs, "epochs", status) for status in COLOURS}
     groups = {status: found for status, found in groups.items() if found.size}
     values = np.unique(np.concatenate([found.values for found in groups.values()] or [np.empty(0)]))
+    if not len(values):
+        raise NotKnown("no run was started")
     if len(values) < 2:
-        raise NotKnown(f"all runs took {count(values[0], 'epoch')}" if len(values) else "no run was started")
+        raise NotKnown(f"all runs that started took {count(values[0], 'epoch')}")
     edges = epoch_edges(values.astype(np.float64))
-    caption = f"{count(sum(found.size for found in groups.values()), 'run')}, by how they ended."
+    caption = f"{count(sum(found.size for found in groups.values()), 'run')} that started, by how they ended."
     figure = new_figure("Epochs until runs ended", caption, HIGH, NARROW)
     axes = figure.subplots()
     _stack(axes, edges, [(status.label, COLOURS[status], found) for status, found in groups.items()])
@@ -184,8 +186,10 @@ def _median_words(median: Median) -> str:
 def _accuracy(run: Run) -> Figure:
     """How many runs ended with which accuracy."""
     found = Distribution.of(run.final_accuracy)
+    if not found.size:
+        raise NotKnown("no run was started")
     if len(found.values) < 2:
-        raise NotKnown(f"all runs ended with accuracy {found.values[0]:.4g}" if found.size else "no run was started")
+        raise NotKnown(f"all runs that started ended with accuracy {found.values[0]:.4g}")
     figure = new_figure("Accuracy after training", f"{count(found.size, 'run')} that started.", HIGH, NARROW)
     axes = figure.subplots()
     if len(found.values) <= LEVELS:
@@ -267,14 +271,18 @@ def _success(runs: Run | Population) -> Figure:
 
     groups = success_by_initial_loss(runs)
     successes, total = sum(group.success.count for group in groups), sum(group.runs for group in groups)
-    if successes in (0, total) or len(groups) < 2:
-        raise NotKnown(f"{'no run succeeds' if successes == 0 else 'all runs succeed'}, whatever the initial loss")
+    if not total:
+        raise NotKnown("no run was started with a finite loss")
+    if successes in (0, total):
+        raise NotKnown(f"{'every' if successes else 'no'} run that started with a finite loss succeeded")
+    if len(groups) < 2:
+        raise NotKnown("all runs started with the same loss")
     middles = [np.sqrt(group.low * group.high) if group.low > 0 else (group.low + group.high) / 2 for group in groups]
     shares = np.array([group.success.count / group.runs for group in groups])
     errors = np.abs(np.array([[group.success.low, group.success.high] for group in groups]).T - shares)
     caption = (
         f"{count(total, 'run')} in {len(groups)} groups by initial loss, each as wide as its line; upright: Wilson's "
-        "95 %. Dotted: all runs."
+        "95 %. Dotted: all of them."
     )
     figure = new_figure("Success by initial loss", caption, HIGH, NARROW)
     axes = figure.subplots()

@@ -44,6 +44,19 @@ def ends(summary: Summary) -> list[tuple[str, str, str, str]]:
     return [*rows, ("success", f"{success.count:,}", percent(success.count / total, total), "accuracy 1")]
 
 
+def success_interval(summary: Summary) -> Interval:
+    """Where the share of successes lies: the interval that holds for how the simulation ended, 95 %."""
+    if isinstance(summary, PopulationSummary) and summary.until:
+        return summary.success_sequence
+    return Interval(summary.success.low, summary.success.high)
+
+
+def interval_note(summaries: Iterable[Summary]) -> str:
+    """What `success_interval` gives of some simulations."""
+    ruled = any(isinstance(one, PopulationSummary) and one.until for one in summaries)
+    return "Wilson's" + ", and where a rule ended the simulation the confidence sequence" * ruled
+
+
 def intervals(summary: Summary) -> list[str]:
     """Where the share of successes lies."""
     found = [f"Wilson 95 %: {interval_words(summary.success, summary.seeds)}"]
@@ -176,6 +189,7 @@ def info_text(summary: Summary, manifest: Manifest, missing: int, size: int, pat
         ("experiment", manifest.experiment["name"]),
         ("identity", manifest.identity),
         ("seeds", asked + done),
+        *starting(manifest),
         *ending(summary),
         (
             "computed",
@@ -195,6 +209,12 @@ def ending(summary: Summary) -> list[tuple[str, str]]:
         return []
     until, holds = summary.until, "holds" if summary.until.holds else "does not hold"
     return [("until", f"{until.rule} {holds}: {until.halfwidth:.3g} after {count(summary.seeds, 'run')}")]
+
+
+def starting(manifest: Manifest) -> list[tuple[str, str]]:
+    """What runs start from, if that is not what the experiment's initializer draws."""
+    given = manifest.initial_params_hash
+    return [] if given is None else [("starts from", f"first parameters that were given, SHA-256 {given}")]
 
 
 def _epochs(value: float) -> str:

@@ -25,7 +25,7 @@ def derived(run_dir: str | Path, *names: str) -> Path:
     ValueError
         Another name.
     StoreError
-        The directory for it is a link.
+        It is a link, or lies in one.
 
     Examples
     --------
@@ -36,10 +36,16 @@ def derived(run_dir: str | Path, *names: str) -> Path:
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"a name has letters, digits, '.', '_' and '-', at most 64, got {name!r:.80}")
-        if path.is_symlink():
-            raise StoreError(f"{path} is a link, which a run directory must not hold; remove it")
+        _check_no_link(path)
         path /= name
+    _check_no_link(path)
     return path
+
+
+def _check_no_link(path: Path) -> None:
+    """A link leads to what is not the run directory's own: not to be shown, nor to be overwritten."""
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link, which a run directory must not hold; remove it")
 
 
 def keep(path: Path, data: bytes) -> None:

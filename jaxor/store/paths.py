@@ -25,7 +25,7 @@ from jaxor.store.errors import StoreError
 from jaxor.store.interrupts import held_back
 from jaxor.store.manifest import Manifest
 from jaxor.store.schema import VARIABLES, Variable
-from jaxor.store.shard import shard_name
+from jaxor.store.shard import seed_range, shard_name
 
 
 def _float(long_name: str, *dims: str) -> Variable:
@@ -129,12 +129,9 @@ class GeometryDirectory:
         Raises
         ------
         StoreError
-            It is a link.
+            It is a link, or lies in one.
         """
-        path = derived(run_dir, "geometry", str(measuring))
-        if path.is_symlink():
-            raise StoreError(f"{path} is a link, which a run directory must not hold; remove it")
-        return cls(path, measuring, manifest)
+        return cls(derived(run_dir, "geometry", str(measuring)), measuring, manifest)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -159,15 +156,26 @@ class GeometryDirectory:
         finally:
             lock.release()
 
-    def parts(self) -> list[Geometry]:
+    def parts(self, most: int | None = None) -> list[Geometry]:
         """What is there, a file each.
+
+        Parameters
+        ----------
+        most : int, optional
+            Only files that may hold one of so many lowest seeds.
 
         Raises
         ------
         StoreError
             A file is damaged or foreign.
         """
-        return [_read(path, self.measuring, self.manifest) for path in sorted(self.path.glob("s*.h5"))]
+        parts: list[Geometry] = []
+        for path in sorted(self.path.glob("s*.h5")):  # by lowest seed
+            lowest, _ = seed_range(path) or (0, 0)
+            if most is not None and sum(int((part.seeds < lowest).sum()) for part in parts) >= most:
+                break
+            parts.append(_read(path, self.measuring, self.manifest))
+        return parts
 
     def add(self, seeds: Ranges, data: bytes) -> None:
         """Keep a sealed file."""

@@ -139,6 +139,18 @@ def attributes(path: Path, manifest: Manifest) -> dict[str, str | int]:
         }
 
 
+def made_by(path: Path, manifest: Manifest) -> str:
+    """Tell what computed the runs in a shard: versions, and the machine as far as bits depend on it.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged or not a shard.
+    """
+    itself = attributes(path, manifest)
+    return f"{itself['source']} on {itself['platform']}"
+
+
 def seed_range(path: Path) -> tuple[int, int] | None:
     """Tell lowest and highest seed by the name of a shard; None if it is not such a name.
 

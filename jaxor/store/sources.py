@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -83,22 +84,31 @@ class Shards:
             # Opening a shard costs more than a number per run, so all of those are read at once.
             small = [other for other, variable in self._variables.items() if variable.dims == ("seed",)]
             names = small if name in small else [name]
-            parts = [[columns(self._empty)[name] for name in names], *(read(path, names) for path in self._paths)]
+            places, shards = self._locate(self._order)
+            parts = [[columns(self._empty)[name] for name in names]]
+            parts += ([array[rows] for array in read(path, names)] for path, rows in shards)
             for name_, arrays in zip(names, zip(*parts, strict=True), strict=True):
-                self._columns[name_] = np.concatenate(arrays)[self._order]
+                self._columns[name_] = np.concatenate(arrays)[places]
         return self._columns[name]
 
     def block(self, start: int, stop: int) -> Block:
         """Read the runs numbered `start` up to `stop`, with their traces."""
-        wanted = self._order[start:stop]
+        places, shards = self._locate(self._order[start:stop])
+        parts = [self._empty]
+        for path, rows in shards:
+            low = int(rows.min())
+            parts.append(_take(decode(path, slice(low, int(rows.max()) + 1)), rows - low))
+        return _take(concatenate(parts), places)
+
+    def _locate(self, wanted: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[tuple[Path, NDArray[np.intp]]]]:
+        """The shards that hold runs of certain numbers, with the rows there, and where in those rows each run is."""
         holder = np.searchsorted(self._ends, wanted, side="right")
         by_shard = np.argsort(holder, kind="stable")
-        parts = [self._empty]
-        for k, first, last in _stretches(holder[by_shard]):
-            rows = wanted[by_shard[first:last]] - (self._ends[k - 1] if k else 0)
-            low = int(rows.min())
-            parts.append(_take(decode(self._paths[k], slice(low, int(rows.max()) + 1)), rows - low))
-        return _take(concatenate(parts), np.argsort(by_shard))
+        shards = [
+            (self._paths[k], wanted[by_shard[first:last]] - (self._ends[k - 1] if k else 0))
+            for k, first, last in _stretches(holder[by_shard])
+        ]
+        return np.argsort(by_shard), shards
 
 
 def find(ascending: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -115,7 +125,8 @@ def find(ascending: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.i
 def _stretches(numbers: NDArray[np.intp]) -> Iterator[tuple[int, int, int]]:
     """Each number of an ascending array, with where its stretch begins and ends."""
     first = np.flatnonzero(np.diff(numbers, prepend=-1))
-    yield from zip(numbers[first].tolist(), first.tolist(), [*first[1:].tolist(), len(numbers)], strict=True)
+    last = np.flatnonzero(np.diff(numbers, append=-1)) + 1
+    yield from zip(numbers[first].tolist(), first.tolist(), last.tolist(), strict=True)
 
 
 def _empty(manifest: Manifest) -> Block:

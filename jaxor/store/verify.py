@@ -95,8 +95,7 @@ def verify_run(path: str | Path) -> Verification:
     for found in listing.shards:
         try:
             _check(found.path, directory.manifest)
-            itself = shard.attributes(found.path, directory.manifest)
-            made_by.add(f"{itself['source']} on {itself['platform']}")
+            made_by.add(shard.made_by(found.path, directory.manifest))
             sound.append(found)
         except StoreError as error:
             problems.append(str(error))

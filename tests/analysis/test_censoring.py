@@ -120,7 +120,7 @@ def test_runs_at_a_plateau_never_converge_in_the_incidence():
     assert found.kaplan_meier.median.value == 40
     assert found.incidence.median == Median(None, 40, None) and wilson(1, 10).high < 0.5 < wilson(2, 10).high
     assert found.incidence.share.tolist() == [0, 0.1, 0.2, 0.3, 0.4]
-    assert "the 6 stalled runs" in found.note
+    assert "(6 stalled) as if" in found.note
 
 
 def test_the_median_interval_of_the_incidence_covers_the_median_as_often_as_it_says():
@@ -151,7 +151,7 @@ def test_stalled_runs_that_had_succeeded_are_told_apart():
     # Two of three stalled runs ended with accuracy 1, and so did the one that the cap cut off.
     found = censored([10, 20, 30, 40, 50], [CONVERGED, STALLED, STALLED, STALLED, CAP], [1, 1, 1, 0.75, 1])
     assert found.stopped_short == found.to_dict()["stopped_short"] == 2
-    assert "2 stalled runs ended with accuracy 1" in found.note
+    assert "of those stalled 2 had accuracy 1" in found.note
     assert "accuracy" not in censored([10, 20], [CONVERGED, STALLED]).note
 
 
@@ -163,14 +163,14 @@ def test_each_status_has_its_share_and_its_epochs():
     assert [found.ended[status].epochs for status in (STALLED, CAP, DIVERGED)] == [
         Quantiles(*[epochs] * 6) for epochs in (30, 800, 4)
     ]
-    assert "1 stalled and 1 diverged" in found.note
+    assert "(1 stalled, 1 diverged) as if" in found.note
 
 
 def test_runs_that_did_not_start_never_converge_in_the_incidence():
     found = censored([0, 0, 20, 30], [UNSTARTED, UNSTARTED, CONVERGED, CONVERGED])
     assert found.ended[UNSTARTED].share == Share.of(2, 4) and found.censored == 2
     assert found.kaplan_meier.median.value == 20 and found.incidence.share.tolist() == [0, 0.25, 0.5]
-    assert "the 2 unstarted runs as if" in found.note
+    assert "(2 unstarted) as if" in found.note
     assert UNSTARTED not in censored([20], [CONVERGED]).ended
 
 

@@ -46,6 +46,11 @@ def test_a_path_goes_from_first_to_last_parameters(run: Run):
     assert len(found) == run.steps[5] + 1
 
 
+def test_without_traces_first_parameters_are_not_even_read():
+    with pytest.raises(TraceNotStored):
+        path(simulate("relu1_normal", seeds=40, traces="none", parameters="none"), 0)
+
+
 def test_the_plane_is_that_of_the_largest_variances():
     points = np.random.default_rng(0).normal(size=(500, 5)) * [1, 5, 0.1, 3, 0.2]
     plane = Plane.of(points)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from jaxor import Status, get_experiment, simulate
 from jaxor.analysis.solutions import solution_distance
 from jaxor.analysis.statistics import summary
+from jaxor.estimates import confidence_sequence
+from jaxor.report import trace_plots
 from jaxor.report.comparison_plots import comparison_plots
 from jaxor.report.drawing import caption_of
 from jaxor.report.run_plots import COLOURS, run_plots
@@ -105,7 +108,32 @@ def test_curves_are_medians_of_all_runs_also_of_those_that_ended(run: Run, figur
     last = run.final_loss[run.final_accuracy == 1]
     for step, median in points(axes.lines[0])[::50]:
         losses = [loss[int(step)] if step < len(loss) else end for loss, end in zip(some, last, strict=True)]
-        assert median == pytest.approx(np.median(losses))
+        assert median == sorted(losses)[(len(losses) - 1) // 2]
+
+
+def test_losses_that_are_not_finite_count_as_above_all_others():
+    unstable = get_experiment("rosenbrock_valley").replace(**{"optimizer.learning_rate": 0.0085, "max_epochs": 300})
+    run = simulate(unstable, seeds=60)
+    lost = np.count_nonzero(run.status == Status.DIVERGED)
+    assert lost and not (run.final_accuracy == 1).any()
+    figure = run_plots(run)[0]["curves"]
+    (axes,) = figure.axes
+    assert f" {lost} ended without a finite loss, which counts as above all others" in caption_of(figure)
+    for step, median in points(axes.lines[0])[::50]:
+        losses = [run.trace(seed).loss for seed in run.seeds]
+        ends = np.where(np.isfinite(run.final_loss), run.final_loss, np.inf)
+        now = [loss[int(step)] if step < len(loss) else end for loss, end in zip(losses, ends, strict=True)]
+        assert median == sorted(now)[29]
+
+
+def test_of_wide_nets_fewer_points_of_paths_are_drawn(monkeypatch: pytest.MonkeyPatch):
+    run = simulate("abs1_convergence", seeds=10)
+    whole, few = ([], [])
+    for lines, most in ((whole, 2**24), (few, 12 * 3 * 4)):
+        monkeypatch.setattr(trace_plots, "NUMBERS", most)
+        lines += [line for line in run_plots(run)[0]["paths"].axes[0].lines if line.get_marker() == "None"]
+    assert [len(points(line)) for line in whole] == [steps + 1 for steps in run.steps[:6]]
+    assert [len(points(line)) for line in few] == [4] * 6
 
 
 def test_paths_end_at_exact_solutions_where_they_are_known():
@@ -126,8 +154,45 @@ def test_paths_end_at_exact_solutions_where_they_are_known():
 def test_what_there_is_nothing_to_draw_of_is_left_out_with_the_reason():
     still = get_experiment("abs1_convergence").replace(**{"stop.loss": 1e3})
     figures, left_out = run_plots(simulate(still, seeds=5, traces="none"))
-    assert "losses" in figures and left_out["epochs"] == "all runs took 1 epoch"
+    assert "losses" in figures and left_out["epochs"] == "all runs that started took 1 epoch"
     assert "no traces were recorded" in left_out["curves"] and "no traces were recorded" in left_out["paths"]
+
+
+UNSTARTED = {"status": Status.UNSTARTED, "final_accuracy": np.nan, "initial_loss": np.nan, "final_loss": np.nan}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "why"),
+    [
+        ({"final_accuracy": 1.0}, 20, {"success": "every run that started with a finite loss succeeded"}),
+        ({"final_accuracy": 0.5}, 20, {"success": "no run that started with a finite loss succeeded"}),
+        ({"initial_loss": 0.25}, 20, {"success": "all runs started with the same loss"}),
+        (
+            UNSTARTED | {"epochs": 0}, 20,
+            dict.fromkeys(("epochs", "accuracy", "losses"), "no run was started")
+            | {"success": "no run was started with a finite loss"},
+        ),
+        # The others succeed, and took equally many epochs.
+        (
+            UNSTARTED, 8,
+            {"success": "every run that started with a finite loss succeeded",
+             "accuracy": "all runs that started ended with accuracy 1",
+             "epochs": "all runs that started took 7 epochs"},
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_is_said_of_the_runs_that_it_is_true_of(
+    changes: dict[str, Any], rows: int, why: dict[str, str]
+):
+    made = simulate("relu1_normal", seeds=20, traces="none", parameters="none")
+    (block,) = made.blocks()
+    arrays = {name: getattr(block, name).copy() for name in ("epochs", *UNSTARTED)}
+    if rows < 20:
+        arrays["final_accuracy"][:], arrays["epochs"][:] = 1, 7
+    for name, value in changes.items():
+        arrays[name][:rows] = value
+    _, left_out = run_plots(Run.from_block(made.manifest, replace(block, **arrays)))
+    assert {name: left_out[name] for name in why} == why
 
 
 def test_colours_tell_all_ends_apart():
@@ -144,3 +209,27 @@ def test_of_several_simulations_success_and_convergence_are_side_by_side(run: Ru
     assert_allclose(dots, share)
     one, other = (points(line)[-1, 1] for line in converged.axes[0].lines)
     assert one == other == (run.status == Status.CONVERGED).mean()
+
+
+def test_a_curve_ends_at_the_epoch_cap_of_its_own_simulation():
+    capped = get_experiment("abs1_convergence")
+    runs = {cap: simulate(capped.replace(max_epochs=cap), seeds=20, traces="none") for cap in (30, 90)}
+    _, converged = comparison_plots({str(cap): (run, summary(run)) for cap, run in runs.items()})
+    assert (runs[30].status == Status.EPOCH_CAP).any() and (runs[90].status == Status.CONVERGED).all()
+    ends = [points(line)[-1].tolist() for line in converged.axes[0].lines]
+    assert ends == [[30, (runs[30].status == Status.CONVERGED).mean()], [runs[90].epochs.max(), 1]]
+
+
+def test_where_a_rule_ended_a_simulation_its_interval_is_the_one_for_that(population: Population):
+    ruled = Population(replace(population.manifest, until="halfwidth(success)<=0.2"), population.tally)
+    success, _ = comparison_plots({name: (one, summary(one)) for name, one in (("one", population), ("two", ruled))})
+    fixed, sequence = (points(line)[:, 0] for line in success.axes[0].lines if line.get_marker() == "None")
+    assert_allclose(fixed, [population.success.low, population.success.high])
+    assert_allclose(sequence, confidence_sequence(ruled.success.count, len(ruled)))
+    assert "confidence sequence" in caption_of(success)
+
+
+def test_curves_of_many_simulations_look_different(population: Population):
+    some = {str(number): (population, summary(population)) for number in range(20)}
+    lines = comparison_plots(some)[1].axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 20

@@ -22,10 +22,10 @@ def test_other_names_are_refused(tmp_path: Path, name: str):
         derived(tmp_path, "fits", name)
 
 
-@pytest.mark.parametrize("link", ["derived", "derived/fits"])
+@pytest.mark.parametrize("link", ["derived", "derived/fits", "derived/fits/default"])
 def test_links_are_refused(tmp_path: Path, link: str):
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / link).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreError, match="is a link, which a run directory must not hold; remove it"):
         derived(tmp_path, "fits", "default")

@@ -66,6 +66,15 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     same(select(parts, np.arange(4)), some([0, 1, 2, 3]))
 
 
+def test_of_the_lowest_seeds_no_other_files_are_read(tmp_path: Path) -> None:
+    directory = stored(tmp_path, [0, 2, 6], [1, 5], [7, 8])
+    files(directory)[-1].write_bytes(b"cannot be read")
+    for most in (1, 4):
+        assert_array_equal(sorted(join(directory.parts(most)).seeds)[:most], [0, 1, 2, 5][:most])
+    with pytest.raises(StoreError, match="is damaged"):
+        directory.parts(6)
+
+
 def test_equal_measurements_are_equal_bytes(tmp_path: Path) -> None:
     one, other = (stored(tmp_path / name, [0, 1, 5]) for name in "ab")
     assert [path.name for path in files(one)] == [path.name for path in files(other)]

@@ -53,6 +53,15 @@ def check(run: Run, expected: Block) -> None:
         assert_array_equal(trace.params, expected.traces.params[rows])
 
 
+def test_of_some_seeds_no_other_shards_are_read(tmp_path: Path) -> None:
+    path = store(tmp_path / "run")
+    run = open_run(path, [9, 4])
+    for file in (path / "shards").glob("s*.h5"):
+        if (shard.seed_range(file) or (0, 0))[0] not in (4, 5):
+            file.unlink()
+    assert_array_equal(run.final_params, block([9, 4]).final_params)
+
+
 @pytest.mark.parametrize("seeds", [SEEDS, [9, 0, 40, 5], [5], []], ids=["all", "some", "one", "none"])
 def test_in_memory_and_stored_runs_are_the_same(stored: Path, seeds: list[int]) -> None:
     expected = block(seeds)
