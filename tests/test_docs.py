@@ -265,7 +265,7 @@ def test_options_exist(page: Path) -> None:
     for name, rest in re.findall(rf"\bjaxor ({'|'.join(COMMANDS)})\b([^`\n]*)", text):
         command = main.get_command(click.Context(main), name)
         assert command is not None
-        known = {option for parameter in command.params for option in parameter.opts}
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         shown = re.split(r" {3,}", rest)[0]
         assert set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", shown)) <= known | {"--help"}, f"jaxor {name}{shown}"
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from jaxor.cli.completion import documents
 from jaxor.cli.resume import noting_what_is_safe
 from jaxor.cli.watching import watching
+
+if TYPE_CHECKING:
+    from jaxor.reproduction.run import Reproduced
 
 
 @click.command()
@@ -31,7 +35,7 @@ def reproduce(what: Sequence[str], quick: bool, out: Path, quiet: bool, as_json:
     a verdict.
     """
     from jaxor.report.reproduction import reproduction_markdown, reproduction_text
-    from jaxor.reproduction.run import chosen
+    from jaxor.reproduction.run import chosen, kept
     from jaxor.reproduction.run import reproduce as measure
     from jaxor.store.derived import keep
 
@@ -39,10 +43,18 @@ def reproduce(what: Sequence[str], quick: bool, out: Path, quiet: bool, as_json:
     folder = out / ("quick" if quick else "full")
     safe = noting_what_is_safe(folder, lambda: "finished tables, and finished parts of the one under way, are")
     with safe, watching(quiet or as_json) as watch:
-        found = [measure(table, not quick, folder, watch or (lambda _: None)) for table in tables]
-    text = json.dumps([one.to_dict() for one in found], allow_nan=False)
-    keep(folder / "reproduction.json", f"{text}\n".encode())
-    keep(folder / "reproduction.md", reproduction_markdown(found).encode())
+        found = {table.name: measure(table, not quick, folder, watch or (lambda _: None)) for table in tables}
+    page = [found.get(table.name) or kept(table, not quick, folder) for table in chosen([])]
+    there = [one for one in page if one]  # what was measured before stays on the page
+    keep(folder / "reproduction.json", f"{_json(there)}\n".encode())
+    keep(folder / "reproduction.md", reproduction_markdown(there).encode())
+    asked = [*found.values()]
     click.echo(
-        text if as_json else f"{reproduction_text(found)}\n\nKept in {folder}: reproduction.md, reproduction.json."
+        _json(asked)
+        if as_json
+        else f"{reproduction_text(asked)}\n\nKept in {folder}: reproduction.md, reproduction.json."
     )
+
+
+def _json(found: Sequence[Reproduced]) -> str:
+    return json.dumps([one.to_dict() for one in found], allow_nan=False)

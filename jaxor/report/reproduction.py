@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from jaxor.report.tables import section
 from jaxor.reproduction.claims import CANNOT, DIFFERS, LEFT, OPEN, REPRODUCED, Answer
-from jaxor.reproduction.figures import NEARLY_ALL, Figure, Finding
+from jaxor.reproduction.figures import EXACT, NEARLY_ALL, Figure, Finding
 from jaxor.reproduction.run import Reproduced, chosen
 
 HEADS = "where", "claim", "printed", "here", "95 %", "samples as large", "measured", "verdict", "notes"
@@ -20,9 +20,10 @@ MEANING = (
     ("here", "what the document's own procedure gives on average; 95 %: where that mean lies with that probability"),
     ("samples as large", f"where {_SHARE} of samples with as many runs as the document's lie"),
     (REPRODUCED, "the printed figure, give or take its rounding, is in there: it is what one may find with as few "
-     "runs, which does not make it the mean; or what is said holds of all that is counted in the notes"),
+     "runs, which does not make it the mean; or what is said holds, by the rule in the notes if it is not said to hold "
+     "always"),
     (DIFFERS, "it is outside, or what is said does not hold; the notes say why"),
-    (OPEN, "a 95 % interval holds both answers"),
+    (OPEN, "what was measured allows both; the notes say why"),
     (CANNOT, "the notes say why"),
     (LEFT, "it takes too long for a quick look"),
 )  # fmt: skip
@@ -67,15 +68,23 @@ def _hanging(head: str, text: str) -> str:
 
 
 def _numbers(figure: Figure, printed: str) -> tuple[str, str, str]:
-    """Value, interval and range in the unit of what is printed; the last two empty where there is no chance in it."""
+    """Value, interval and range in the unit of what is printed; the last two empty where chance has no part in it."""
     unit = re.search(r"/(\d+)$| %$|x$", printed)
     suffix = unit[0] if unit else ""
     scale = 100.0 if suffix == " %" else float(unit[1]) if unit and unit[1] else 1.0
+    digits = re.search(r"\.(\d+)", printed)
+    places = 1 + len(digits[1]) if digits else 1  # one more than is printed
+
+    def text(value: float) -> str:
+        return f"{scale * value:,.{places}f}"
+
+    if figure.of == EXACT:
+        return f"{scale * figure.value:,g}{suffix}", "", ""
 
     def span(low: float, high: float) -> str:
-        return "" if figure.range.low == figure.range.high else f"{scale * low:.4g} to {scale * high:.4g}{suffix}"
+        return f"{text(low)} to {text(high)}{suffix}"
 
-    return f"{scale * figure.value:.4g}{suffix}", span(*figure.interval), span(*figure.range)
+    return f"{text(figure.value)}{suffix}", span(*figure.interval), span(*figure.range)
 
 
 def _note(answer: Answer) -> str:
@@ -96,10 +105,12 @@ def summary(found: Sequence[Reproduced]) -> str:
     at_mean = [
         answer.at_mean for answer in answers if answer.verdict == REPRODUCED and isinstance(answer.measured, Figure)
     ]
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts) + "."
+    if not at_mean:
+        return verdicts
     return (
-        f"{verdicts}. Reproduced is what few runs may give: of these {len(at_mean)} printed figures "
-        f"{at_mean.count(False)} lie outside the 95 % interval of our mean."
+        f"{verdicts} Of the reproduced, {len(at_mean)} are printed figures, which few runs may give: "
+        f"{at_mean.count(False)} of them lie outside the 95 % interval of our mean."
     )
 
 
@@ -122,8 +133,8 @@ def _written(found: Sequence[Reproduced]) -> str:
     """Command, machines, versions and time, and which tables were not asked for."""
     made = [one.made for one in found if one.made is not None]
     said = [
-        "Written by `jaxor reproduce`; nothing in it is typed in by hand but what documents print, what they say in "
-        "our words, and why something differs."
+        f"Written by `jaxor reproduce{' --full' * _is_full(found)}`; nothing in it is typed in by hand but what "
+        "documents print, what they say in our words, and why something differs."
     ]
     if made:
         days = sorted({one.on for one in made})
@@ -139,6 +150,10 @@ def _written(found: Sequence[Reproduced]) -> str:
     if absent := [table.name for table in chosen([]) if table.name not in there]:
         said.append(f"Not on this page: {', '.join(absent)}.")
     return " ".join(said)
+
+
+def _is_full(found: Sequence[Reproduced]) -> bool:
+    return any(one.runs == one.table.full for one in found)
 
 
 def _cells(answer: Answer) -> tuple[str, ...]:

@@ -94,8 +94,9 @@ class Answer:
         return _within(self.claim.printed, self.measured.interval)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self.claim) | {"verdict": self.verdict, "measured": self.measured._asdict()}
+        """Plain values for JSON; the reason why something differs only if it does."""
+        claim = asdict(self.claim) | ({} if self.verdict == DIFFERS else {"why": ""})
+        return claim | {"verdict": self.verdict, "measured": self.measured._asdict()}
 
 
 def answer(claim: Claim, measured: Measured) -> Answer:
@@ -112,7 +113,7 @@ def answer(claim: Claim, measured: Measured) -> Answer:
     if isinstance(measured, Finding) and measured.holds is None:
         return Answer(claim, measured, OPEN)
     if isinstance(measured, Finding):
-        return Answer(claim, measured, REPRODUCED if measured.holds == (claim.printed == "yes") else DIFFERS)
+        return Answer(claim, measured, REPRODUCED if measured.holds else DIFFERS)
     return Answer(claim, measured, REPRODUCED if _within(claim.printed, measured.range) else DIFFERS)
 
 

@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 NEARLY_ALL = 0.998
 """Share of samples in the range that a printed figure is held against: of 500 figures of equal laws one is outside."""
 
+EXACT = "exact"
+
 DRAWS = 10_000
 """Samples from which the range is estimated."""
 
@@ -29,7 +31,7 @@ class Figure(NamedTuple):
     """A number of ours.
 
     What the document's procedure gives on average, where that mean lies with a probability of 95 %, where a sample as
-    large as the document's lies with one of `NEARLY_ALL`, and what all that is of.
+    large as the document's lies with one of `NEARLY_ALL`, and what all that is of: `EXACT` if chance has no part in it.
     """
 
     value: float
@@ -135,6 +137,31 @@ def r2_of_few(values: ArrayLike) -> Figure:
     return Figure(*mean_of(array), Interval(1 - float(np.exp(high)), 1 - float(np.exp(low))), f"{len(array)} times")
 
 
+def above(figure: Figure, limit: float) -> bool | None:
+    """Whether the mean of a figure is above a limit; None if its interval holds the limit.
+
+    Examples
+    --------
+    >>> found = of_few([0.964, 0.966, 0.967, 0.965])
+    >>> above(found, 0.9), above(found, 0.97), above(found, 0.966)
+    (True, False, None)
+    """
+    low, high = figure.interval
+    return None if low <= limit <= high else low > limit
+
+
+def rest(figure: Figure) -> Figure:
+    """What a share leaves of 1, such as the variance that a model does not explain.
+
+    Examples
+    --------
+    >>> rest(Figure(0.75, Interval(0.5, 0.875), Interval(0.0, 1.0), "4 times"))
+    Figure(value=0.25, interval=Interval(low=0.125, high=0.5), range=Interval(low=0.0, high=1.0), of='4 times')
+    """
+    inside, spread = (Interval(1 - span.high, 1 - span.low) for span in (figure.interval, figure.range))
+    return Figure(1 - figure.value, inside, spread, figure.of)
+
+
 def _next(values: Floats) -> Interval:
     """Where one more of some normal values lies with a probability of `NEARLY_ALL`."""
     quantile = float(stdtrit(len(values) - 1, (1 + NEARLY_ALL) / 2))
@@ -150,4 +177,4 @@ def exactly(value: float) -> Figure:
     >>> exactly(12).range
     Interval(low=12, high=12)
     """
-    return Figure(value, Interval(value, value), Interval(value, value), "exact")
+    return Figure(value, Interval(value, value), Interval(value, value), EXACT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 import shutil
 import time
@@ -102,8 +104,15 @@ def chosen(names: Sequence[str]) -> tuple[Table, ...]:
     return tuple(table for table in tables if not names or table.name in wanted)
 
 
+def versions_used() -> dict[str, str]:
+    """Of all that figures depend on: what trains, what fits and what computes statistics."""
+    return versions() | {name: importlib.metadata.version(name) for name in ("numpy", "scipy", "scikit-learn")}
+
+
 def reproduce(table: Table, full: bool, folder: Path, watch: Callable[[str], Any]) -> Reproduced:
     """Measure a table, or read what was measured of it with as many runs by the same versions.
+
+    What lacks all that it takes, such as images, is not kept: they may be there the next time.
 
     Parameters
     ----------
@@ -115,27 +124,39 @@ def reproduce(table: Table, full: bool, folder: Path, watch: Callable[[str], Any
     watch : callable
         Told what is going on.
     """
-    runs, path = table.full if full else table.quick, folder / f"{table.name}.json"
+    runs = table.full if full else table.quick
     if not runs:
         nothing = Missing("it takes too long for a quick look")
         return Reproduced(table, 0, None, tuple(Answer(claim, nothing, LEFT) for claim in table.claims))
-    kept = read(path)
-    if kept is None or not _same(kept, runs, table):
-        work = Work(folder / f"{table.name}-parts" / str(runs), watch)
-        kept = _measured(table, runs, work)
-        keep(path, f"{json.dumps(kept, indent=1)}\n".encode())
-        shutil.rmtree(work.folder.parent, ignore_errors=True)
-    found = {name: _read(*one) for name, one in kept["measured"].items()}
-    return Reproduced(
-        table, runs, Made(**kept["made"]), tuple(answer(claim, found[claim.measure]) for claim in table.claims)
-    )
+    if before := kept(table, full, folder):
+        return before
+    of_versions = hashlib.sha256(json.dumps(versions_used()).encode()).hexdigest()[:8]
+    work = Work(folder / f"{table.name}-parts" / f"{runs}-{of_versions}", watch)
+    made = _measured(table, runs, work)
+    done = _reproduced(table, made)
+    if not all(isinstance(one.measured, Missing) for one in done.answers):
+        keep(folder / f"{table.name}.json", f"{json.dumps(made, indent=1)}\n".encode())
+    shutil.rmtree(work.folder.parent, ignore_errors=True)
+    return done
+
+
+def kept(table: Table, full: bool, folder: Path) -> Reproduced | None:
+    """What was measured of a table with as many runs by the same versions; None if there is nothing."""
+    found = read(folder / f"{table.name}.json")
+    return _reproduced(table, found) if found and _same(found, table.full if full else table.quick, table) else None
+
+
+def _reproduced(table: Table, made: Mapping[str, Any]) -> Reproduced:
+    found = {name: _read(*one) for name, one in made["measured"].items()}
+    answers = tuple(answer(claim, found[claim.measure]) for claim in table.claims)
+    return Reproduced(table, made["runs"], Made(**made["made"]), answers)
 
 
 def _same(kept: Mapping[str, Any], runs: int, table: Table) -> bool:
     """Whether what is kept was measured in the same way, and all that the claims are held against is in it."""
     try:
         made = kept["runs"], kept["made"]["versions"]
-        return made == (runs, versions()) and {claim.measure for claim in table.claims} <= kept["measured"].keys()
+        return made == (runs, versions_used()) and {claim.measure for claim in table.claims} <= kept["measured"].keys()
     except (KeyError, TypeError):
         return False
 
@@ -144,7 +165,7 @@ def _measured(table: Table, runs: int, work: Work) -> dict[str, Any]:
     """What is kept of a table, with the time of interrupted attempts whose parts were used."""
     with work.timed():
         measured = {name: [type(one).__name__, *one] for name, one in table.measure(runs, work).items()}
-    made = Made(time.strftime("%Y-%m-%d"), _machine(), versions(), *work.spent)
+    made = Made(time.strftime("%Y-%m-%d"), _machine(), versions_used(), *work.spent)
     return {"runs": runs, "made": vars(made), "measured": measured}
 
 

@@ -24,7 +24,7 @@ from jaxor.engine.parameters import flat_order
 from jaxor.engine.simulate import precision
 from jaxor.experiments.images import load_images, unit_rows
 from jaxor.experiments.loss import Loss, exponential, hinge, logistic
-from jaxor.reproduction.figures import Finding, Floats, Measured, Missing, exactly
+from jaxor.reproduction.figures import Finding, Floats, Measured, Missing
 from jaxor.reproduction.work import Work
 
 BATCH = 100
@@ -33,17 +33,18 @@ BATCH = 100
 NARROW = 12
 """Units of a net with fewer parameters than there are images."""
 
+RATES = 0.01, 0.005, 0.002, 0.001
+"""Of Table 1."""
+
 PAIR, EACH = (3, 8), 10
 """Two classes of digits, and points of each."""
 
 
 def theory(runs: int, work: Work) -> Mapping[str, Measured]:
     """What is promised, on data for which the premises hold."""
-    nets, found = SeparatedNets(), {}
-    for eta in (0.01, 0.005, 0.002, 0.001):
-        found[f"steps/{eta:g}"] = exactly(corollary_4_7_steps(eta))
+    nets = SeparatedNets()
     return (
-        found
+        _without_their_proof()
         | _assumptions()
         | _losses()
         | _early(nets, runs, work)
@@ -51,6 +52,19 @@ def theory(runs: int, work: Work) -> Mapping[str, Measured]:
         | _lemmas(nets, runs, work)
         | _global(nets, runs, work)
     )
+
+
+def _without_their_proof() -> dict[str, Measured]:
+    """Figures that come out of appendices, and what is made to give them."""
+    unseen = "it comes out of an appendix that was not at hand"
+    steps: dict[str, Measured] = {
+        f"steps/{eta:g}": Missing(
+            f"{unseen}; floor(ln 2 / (2 eta)), made to fit all four, gives {corollary_4_7_steps(eta)}"
+        )
+        for eta in RATES
+    }
+    early = Missing(f"{unseen}; floor(ln(1 + sqrt 2) / (2 eta)), made to fit it, gives {corollary_4_3_steps(RATE)}")
+    return steps | {"early/steps": early} | dict.fromkeys(("slope", "loss", "fall"), Missing(unseen))
 
 
 def _assumptions() -> dict[str, Measured]:
@@ -69,7 +83,10 @@ def _assumptions() -> dict[str, Measured]:
         ),
         "addition": Finding(flipped.mu0 > 0, f"of the same digits mu_0 is {flipped.mu0:.3f}"),
         "antipode": Finding(least == 1, f"with one pair mu_0 is {least:.3f}"),
-        "largest": Finding(abs(largest - 1) < ROUNDING, f"where all points have their antipodes mu_0 is {largest:.6f}"),
+        "largest": Finding(
+            max(least, largest) < 1 + ROUNDING,
+            f"it is {largest:.6f} where all points have their antipodes, {least:.3f} with one pair of them",
+        ),
     }  # fmt: skip
 
 
@@ -127,7 +144,6 @@ def _early(nets: SeparatedNets, runs: int, work: Work) -> dict[str, Measured]:
     kept = seen.kept
     assert kept is not None and bound.bound is not None  # noqa: S101 (the data are separated)
     return {
-        "early/steps": Missing(f"it comes from an appendix that was not at hand; {steps} of a formula made to fit it"),
         "early/descent": Finding(
             kept.share == 1,
             f"{kept.count:,} of {runs:,} runs fall by {bound.bound:.4f} or more, on average by {seen.mean:.4f}",
@@ -161,7 +177,7 @@ def _many_classes(runs: int, work: Work) -> dict[str, Measured]:
 def _lemmas(nets: SeparatedNets, runs: int, work: Work) -> dict[str, Measured]:
     seen = lemmas(nets, runs, kappas=(), watch=work.watch)
     broken = {name: int(counts.sum()) for name, counts in seen.sweep[0].counts.items()}
-    checks = ", ".join(f"{check.name} {check.holds.share:.0%}" for check in seen.checks)
+    checks = "; ".join(f"{check.name}, {check.statement}: {check.holds.share:.0%}" for check in seen.checks)
     decreasing = float(seen.figures["P1"][:, 0].mean() / nets.width)
     balance = seen.figures["balance"]
     drift = float(np.abs(balance - balance[:, :1]).max())
@@ -170,7 +186,9 @@ def _lemmas(nets: SeparatedNets, runs: int, work: Work) -> dict[str, Measured]:
             not any(broken.values()),
             f"pairs of neuron and point that break S1 to S5 in {runs} runs: {', '.join(map(str, broken.values()))}",
         ),
-        "lemmas": Finding(all(check.holds.share == 1 for check in seen.checks), f"of {runs} runs: {checks}"),
+        "lemmas": Finding(
+            all(check.holds.share == 1 for check in seen.checks), f"kept in {runs} runs by these shares: {checks}"
+        ),
         "from_0": Finding(decreasing == 0, f"in the first step it falls for {decreasing:.0%} of the neurons"),
         "hitting": Finding(
             bool(seen.hitting_times.min() >= corollary_4_3_steps(RATE)),
@@ -191,7 +209,11 @@ def _global(nets: SeparatedNets, runs: int, work: Work) -> dict[str, Measured]:
         f"{one.loss}: |grad L| / L is at least {one.gradient_ratios.min():.3f}, promised {one.gradient_bound:.3f}"
         for one in seen.contractions
     ]
-    slopes = [(one, float(np.median(one.slopes))) for one in seen.decays]
+    slopes = ", ".join(
+        f"t^{np.median(one.slopes):.2f} ({one.experiment.to_dict()['loss']['name']}, r = {one.power:g})"
+        for one in seen.decays
+    )
+    literal = next(one for one in seen.literal if not one.experiment.to_dict()["optimizer"]["capped"])
     return {
         "exponential_rate": Finding(
             all(one.kept.share == 1 for one in seen.contractions), f"{runs} runs, {'; '.join(by_loss)}"
@@ -199,11 +221,9 @@ def _global(nets: SeparatedNets, runs: int, work: Work) -> dict[str, Measured]:
         "gradient": Finding(
             all(one.gradient_kept.share == 1 for one in seen.contractions), f"{runs} runs, {'; '.join(gradients)}"
         ),
-        "polynomial_rate": Finding(
-            all(abs(slope + one.power) < 0.05 for one, slope in slopes),
-            "; ".join(
-                f"{one.experiment.to_dict()['loss']['name']}, r = {one.power:g}: t^{slope:.2f}" for one, slope in slopes
-            ),
+        "polynomial_rate": Missing(
+            "what follows T0 in the theorem's schedule cannot be read in the copy at hand; with the closest reading of "
+            f"what is left of it {literal.diverged} of {len(literal.losses)} runs diverge; with one of ours, which has "
+            f"it so by construction, the loss falls as {slopes}"
         ),
-        "schedule": Missing("what follows T0 cannot be read in the copy at hand; it is measured with one of ours"),
     }

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxor import workers
-from jaxor.job import versions
 from jaxor.store.derived import keep
 
 
@@ -27,7 +26,7 @@ class Work:
     Attributes
     ----------
     folder : Path
-        For its parts; whoever keeps the whole table removes it.
+        For its parts, all made by the same versions; whoever keeps the whole table removes it.
     watch : callable
         Told what is going on.
     """
@@ -36,7 +35,7 @@ class Work:
     watch: Callable[[str], Any] = _nothing
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives, a plain value for JSON; read if the same versions made it before.
+        """What `make` gives, a plain value for JSON; read if it was made before.
 
         Parameters
         ----------
@@ -52,10 +51,10 @@ class Work:
         ...     work.once("sum", lambda: 1 + 2), work.once("sum", lambda: 1 / 0)
         (3, 3)
         """
-        path, made_by = self.folder / f"{name}.json", versions()
+        path = self.folder / f"{name}.json"
         kept = read(path)
-        if kept is None or kept.get("versions") != made_by:
-            kept = {"versions": made_by, "value": make()}
+        if kept is None:
+            kept = {"value": make()}
             keep(path, f"{json.dumps(kept)}\n".encode())
         return kept["value"]
 

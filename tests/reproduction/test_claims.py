@@ -46,12 +46,9 @@ def test_a_figure_that_is_reproduced_need_not_be_the_mean() -> None:
     assert [answer(Claim("m", "1", "a number", printed), figure).at_mean for printed in ("111", "112")] == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("holds", "printed", "verdict"),
-    [(True, "yes", REPRODUCED), (False, "yes", DIFFERS), (False, "no", REPRODUCED), (None, "yes", OPEN)],
-)
-def test_findings(holds: bool | None, printed: str, verdict: str) -> None:
-    assert answer(Claim("m", "1", "it holds", printed), Finding(holds, "")).verdict == verdict
+@pytest.mark.parametrize(("holds", "verdict"), [(True, REPRODUCED), (False, DIFFERS), (None, OPEN)])
+def test_findings(holds: bool | None, verdict: str) -> None:
+    assert answer(Claim("m", "1", "it holds", "yes"), Finding(holds, "")).verdict == verdict
 
 
 def test_what_cannot_be_measured() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -18,6 +19,8 @@ from jaxor.reproduction.claims import CANNOT, DIFFERS, LEFT, OPEN, REPRODUCED, C
 from jaxor.reproduction.figures import Figure, Finding, Measured, Missing, exactly
 from jaxor.reproduction.run import DOCUMENTS, chosen, reproduce
 from jaxor.reproduction.work import Work
+
+VERDICTS = REPRODUCED, DIFFERS, CANNOT, OPEN
 
 ALL = [table for tables in DOCUMENTS.values() for table in tables]
 
@@ -82,6 +85,19 @@ def test_the_law_and_the_speed_of_convergence() -> None:
     assert speed.holds is False and "each step is 0.800 times" in speed.figures
 
 
+@pytest.mark.parametrize(
+    ("fitted", "held_out", "holds"), [(0.93, 0.8, False), (0.8, 0.93, True), (0.93, 0.92, None), (0.7, 0.8, False)]
+)
+def test_printed_r2_tell_what_they_are_of(fitted: float, held_out: float, holds: bool | None) -> None:
+    """Those of the five models with folds are .934 together."""
+    noise = np.random.default_rng(3).normal(0, 0.01, (2, 40))
+    scores: dict[str, list[float]] = {}
+    for name in convergence.CROSS_VALIDATED:
+        scores |= {name: (fitted + noise[0]).tolist(), f"{name}/held_out": (held_out + noise[1]).tolist()}
+    found = convergence._cross_validated(scores)
+    assert found.holds is holds and "is 0.934 as printed" in found.figures
+
+
 @pytest.mark.full
 def test_every_claim_of_the_convergence_article_is_measured() -> None:
     """Data set and law are looked at above; here all regressors are trained."""
@@ -95,6 +111,7 @@ def test_without_images_there_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_p
     done = reproduce(chosen(["early-stage-cifar10"])[0], False, tmp_path, nothing)
     assert {one.verdict for one in done.answers} == {CANNOT}
     assert all(isinstance(one.measured, Missing) and "cifar10" in one.measured.why for one in done.answers)
+    assert not list(tmp_path.iterdir())  # the images may be there the next time
 
 
 @pytest.mark.full
@@ -135,7 +152,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: py
     assert [path.name for path in tmp_path.iterdir()] == ["small.json"]
     reproduce(small(calls), True, tmp_path, nothing)
     assert calls == [5, 7]
-    monkeypatch.setattr("jaxor.reproduction.run.versions", lambda: {"jaxor": "another"})
+    monkeypatch.setattr("jaxor.reproduction.run.versions_used", lambda: {"jaxor": "another"})
     assert again.made is not None and again.made.versions["jaxor"] != "another"
     reproduce(small(calls), True, tmp_path, nothing)
     (tmp_path / "small.json").write_text("{broken")
@@ -175,13 +192,28 @@ def test_parts_outlive_an_interruption(tmp_path: Path, monkeypatch: pytest.Monke
     table = Table("small", "A document", "A table", "", (Claim("a", "1", "parts", "2"),), measure, 5, 7)
     with pytest.raises(KeyboardInterrupt):
         reproduce(table, False, tmp_path, nothing)
-    spent = Work(tmp_path / "small-parts/5").spent
+    (parts,) = (tmp_path / "small-parts").iterdir()
+    spent = Work(parts).spent
     done = reproduce(table, False, tmp_path, nothing)
     assert done.answers[0].verdict == "reproduced" and made == ["first", "second"]
     assert done.made is not None and done.made.seconds > spent[0] > 0 and done.made.cpu_seconds >= spent[1]
-    monkeypatch.setattr("jaxor.reproduction.work.versions", lambda: {"jaxor": "another"})
-    Work(tmp_path).once("first", lambda: part("third"))
-    assert made[-1] == "third"
+
+
+def test_parts_of_other_versions_are_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def measure(_: int, work: Work) -> Mapping[str, Measured]:
+        work.once("part", lambda: made.append("part"))
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        return {"a": exactly(2)}
+
+    table = Table("small", "A document", "A table", "", (Claim("a", "1", "parts", "2"),), measure, 5, 7)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(table, False, tmp_path, nothing)
+    monkeypatch.setattr("jaxor.reproduction.run.versions_used", lambda: {"jaxor": "another"})
+    reproduce(table, False, tmp_path, nothing)
+    assert len(made) == 2 and [path.name for path in tmp_path.iterdir()] == ["small.json"]
 
 
 def test_tables_that_take_too_long_say_so(tmp_path: Path) -> None:
@@ -216,3 +248,16 @@ def test_the_committed_page_is_of_these_claims() -> None:
             verdict, note = row.removesuffix(" |").split(" | ")[-2:]
             assert verdict in (REPRODUCED, DIFFERS, OPEN, CANNOT)
             assert verdict != DIFFERS or (claim.why and claim.why.replace("|", "\\|") in note)
+
+
+def test_the_readme_has_the_counts_of_the_page() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs/reproduction.md").read_text(encoding="utf-8")
+    (said,) = (
+        line for line in (root / "README.md").read_text(encoding="utf-8").split("\n\n") if "`jaxor reproduce`" in line
+    )
+    (counted,) = re.findall(r"^\*\*(.*)\*\*$", page, re.MULTILINE)
+    counts = {verdict: int(count) for count, verdict in re.findall(rf"(\d+) ({'|'.join(VERDICTS)})\b", counted)}
+    figures, outside = re.findall(r"(\d+) (?:are printed|of them)", counted)
+    expected = [sum(counts.values()), *(counts.get(verdict, 0) for verdict in VERDICTS), outside, figures]
+    assert re.findall(r"\b\d+\b(?! %)", said) == [*map(str, expected)]
