@@ -25,7 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 _COMPILED = pytest.StashKey[str]()
 
-_AGAIN_AND_AGAIN = "tests/engine/", "tests/crash/", "tests/properties/", "tests/test_bench"
+_AGAIN_AND_AGAIN = (
+    "tests/engine/",
+    "tests/crash/",
+    "tests/properties/",
+    "tests/test_bench",
+    "tests/test_claims.py",
+    "tests/experiments/test_initialize.py",
+    "tests/experiments/test_selection.py",
+    "tests/analysis/test_survival.py::test_intervals_are_as_often_right_as_they_say",
+    "tests/analysis/test_judgement.py::test_models_that_are_equally_good_are_told_apart",
+)
 """Where tests go through the same lines of jaxor over and over, or test what is not jaxor's."""
 
 

@@ -123,7 +123,7 @@ def test_costs_are_compared_with_a_tenth_of_the_seeds_and_with_the_first_place()
     assert scaling._cost(two, 1000, samples, one)["speed_to_first_place"] == report.spread([2.0, 3.0])
 
 
-@pytest.mark.parametrize("name", ["abs1_convergence", "relu1_normal"])
+@pytest.mark.parametrize("name", [pytest.param("abs1_convergence", marks=pytest.mark.full), "relu1_normal"])
 def test_shares_of_live_lanes_are_shares(name: str) -> None:
     found = lanes.count(name, 5000)
     assert found["runs"] == 4096

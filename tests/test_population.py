@@ -109,8 +109,8 @@ UNTIL = {"until": "halfwidth(success)<=0.018"}
     [
         pytest.param({}, 1, id="seeds-1"),
         pytest.param({}, 2, id="seeds-2", marks=pytest.mark.full),
-        pytest.param(UNTIL, 1, id="until-1", marks=pytest.mark.full),
-        pytest.param(UNTIL, 2, id="until-2"),
+        pytest.param(UNTIL, 1, id="until-1"),
+        pytest.param(UNTIL, 2, id="until-2", marks=pytest.mark.full),  # on the command line: cli/test_failures.py
     ],
 )
 def test_interrupted_and_resumed_count_the_same(tmp_path: Path, devices: int, options: dict[str, Any]):

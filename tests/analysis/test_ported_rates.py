@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,12 @@ def test_steps_at_the_reference_have_no_rate() -> None:
         rate_factors(replace(found, distance2=0 * found.distance2), 0.05)
 
 
+@cache
+def starts() -> Any:
+    """Where runs begin, at every rate."""
+    return jaxor.simulate(BOWL, SEEDS, traces="none").initial_params
+
+
 def tried(rate: float) -> tuple[PortedRates, list[tuple[Experiment, range]]]:
     asked: list[tuple[Experiment, range]] = []
 
@@ -79,8 +86,7 @@ def tried(rate: float) -> tuple[PortedRates, list[tuple[Experiment, range]]]:
         return jaxor.simulate(made, np.arange(seeds.start, seeds.stop), traces="none")
 
     made = BOWL.replace(**{"optimizer.learning_rate": rate})
-    geometry = seen_from_0(jaxor.simulate(made, SEEDS, traces="none").initial_params, rate)
-    return ported_rates(made, geometry, train, Thresholds()), asked
+    return ported_rates(made, seen_from_0(starts(), rate), train, Thresholds()), asked
 
 
 def test_rates_read_off_win_where_the_constant_one_is_far_too_small() -> None:

@@ -179,7 +179,7 @@ def test_several_directories_are_rows_of_one_table(call: Call, runs: Path):
         assert theory == pytest.approx(1 / np.log(1 / (1 - 2 * rate)), rel=1e-3)
         assert to_minimum == pytest.approx(theory, rel=0.05) and within == pytest.approx(theory, rel=1e-3)
     assert all((name / FIT.with_name("both.json")).exists() for name in names)
-    tables = json.loads(call("fit", *names, "--folds", "4", "--name", "both", "--json").stdout)
+    tables = json.loads(call("fit", *names, *LAWS, "--name", "laws", "--json").stdout)
     assert [table["path"] for table in tables] == [*map(str, names)]
 
 

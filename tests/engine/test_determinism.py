@@ -92,9 +92,9 @@ def alone(of: Worker, seeds: NDArray[np.int64], kind: str) -> Block:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.full)])
 def test_each_seed_alone(name: str, every: int) -> None:
-    """50 of 1,000, or all; every tenth of these with its trace."""
+    """25 of 1,000, or all; every tenth of these with its trace."""
     some, few = SEEDS[::every], SEEDS[:: 10 * every]
     assert_equal_blocks(alone(worker(name), some, "none"), as_recorded(computed(name).take(some), "none"))
     assert_equal_blocks(alone(worker(name), few, "all"), computed(name).take(few))

@@ -121,7 +121,9 @@ def test_traces_of_one_parameter() -> None:
         assert_array_equal(params[-1:], run.final_params[[seed]][: len(params)])
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(7, 0), (7, 1), (7, 7), (7, 8), (7, 15), (50, 20), (1, 0)])
+@pytest.mark.parametrize(("every", "epochs"), [
+    (7, 0), (7, 7), (7, 15), (50, 20), (1, 0), *(pytest.param(7, more, marks=pytest.mark.full) for more in (1, 8)),
+])  # fmt: skip
 def test_which_steps_are_recorded(every: int, epochs: int) -> None:
     run = jaxor.simulate(get_experiment("abs1_normal").replace(max_epochs=epochs), 5, traces=f"every={every}")
     expected = [step for step in range(epochs) if step % every == 0 or step == epochs - 1]
@@ -141,7 +143,7 @@ def wide() -> Worker:
     return worker
 
 
-@pytest.mark.parametrize("kind", ["none", "loss", "every=7"])
+@pytest.mark.parametrize("kind", ["none", pytest.param("loss", marks=pytest.mark.full), "every=7"])
 def test_wide_models_in_full_batches_are_the_same_however_they_are_run(kind: str) -> None:
     seeds = np.arange(200)
     recorded = wide().run(seeds, Recording("all"))

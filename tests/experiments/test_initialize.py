@@ -72,7 +72,12 @@ def gaussian(values: NDArray[Any], std: float, mean: float = 0.0) -> None:
         ("model", "abs1", {"linear1": 1.0}),
         ("model", "relu1", {"linear1": 1.0}),
         *(
-            ("model", {"name": "two_layer", "hidden": m}, {"linear1": 1.0, "linear2": np.sqrt(2 / (m + 2))})
+            pytest.param(
+                "model",
+                {"name": "two_layer", "hidden": m},
+                {"linear1": 1.0, "linear2": np.sqrt(2 / (m + 2))},
+                marks=[pytest.mark.full] * (m in (3, 4)),
+            )
             for m in (1, 2, 3, 4, 8)
         ),
         ("kaiming", {"name": "two_layer", "hidden": 4}, {"linear1": 1.0, "linear2": np.sqrt(1 / 2)}),
@@ -198,7 +203,7 @@ def test_a_redraw_is_the_base_law_given_the_condition() -> None:
     ],
 )
 def test_loss_thresholds(name: str, threshold: float, model: str, base: str) -> None:
-    params = flat({"name": name, "threshold": threshold, "base": base}, model, 2000)
+    params = flat({"name": name, "threshold": threshold, "base": base}, model, 5000)
     spec = reference.Spec(
         model="two_layer" if model == "two_layer" else "one_layer",
         activation="abs" if model == "abs1" else "relu",

@@ -25,6 +25,8 @@ from tests.experiments.test_initialize import drawn, experiment, flat
 Params = NDArray[np.float32]
 ALIVE: dict[str, Any] = {"name": "alive"}
 WIDE = {"name": "mlp", "widths": [2, 200, 2]}
+QUICKLY: Any = {"xla_backend_optimization_level": 0}
+"""How to compile what runs are compared with: how XLA optimizes it is not what is tested."""
 
 
 def simulated(init: Any, seeds: Any = 300, model: Any = "relu1", **changes: Any) -> Run:
@@ -41,7 +43,7 @@ def of_the_law(init: Any, seeds: int = 300, model: Any = "relu1") -> tuple[NDArr
         params, draws = selection.search(stream(run_key(0, seed), INIT), setting)
         return order.flatten(params), draws
 
-    params, draws = jax.jit(jax.vmap(one))(jnp.arange(seeds))
+    params, draws = jax.jit(jax.vmap(one), compiler_options=QUICKLY)(jnp.arange(seeds))
     return np.asarray(params), np.asarray(draws)
 
 
@@ -53,7 +55,8 @@ def draws_of(init: Any, keys: Any, count: int) -> Params:
     def draw(key: Any, number: Any) -> Any:
         return order.flatten(law.init(jax.random.fold_in(key, number), setting))
 
-    return np.asarray(jax.jit(jax.vmap(jax.vmap(draw, (None, 0)), (0, None)))(keys, jnp.arange(count)))
+    every = jax.jit(jax.vmap(jax.vmap(draw, (None, 0)), (0, None)), compiler_options=QUICKLY)
+    return np.asarray(every(keys, jnp.arange(count)))
 
 
 def keys_of(seeds: Any) -> Any:

@@ -46,7 +46,9 @@ def run_python(script: str) -> str:
 
 
 @KINDS
-@pytest.mark.parametrize("piece", [2**24, 2**14, 1])  # all runs at a time, some, and each alone
+@pytest.mark.parametrize(  # all runs at a time, as exports are elsewhere; some; and each alone
+    "piece", [pytest.param(2**24, marks=pytest.mark.full), 2**14, 1]
+)
 def test_bytes_depend_on_the_runs_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, table: str | None, piece: int
 ) -> None:
