@@ -53,7 +53,7 @@ POINTS = 2_000
 """Of so many rows at most every one is drawn; more are counted in cells."""
 
 FEW = 200
-"""Points so few are drawn larger."""
+"""Points so few are drawn larger, and less transparent."""
 
 CELLS = 60
 """Along each axis."""
@@ -194,7 +194,8 @@ def draw_rows(axes: Axes, x: Numbers, y: Numbers, edges: tuple[Numbers, Numbers]
     axes.set(xlim=edges[0][[0, -1]], ylim=edges[1][[0, -1]])
     # Pixels within the SVG: a shape for each row would make it large.
     if len(x) <= POINTS:
-        axes.plot(x, y, ".", color=BLUE, ms=3 if len(x) > FEW else 6, alpha=0.4, mew=0, rasterized=True)
+        size, alpha = (6, 0.8) if len(x) <= FEW else (3, 0.4)
+        axes.plot(x, y, ".", color=BLUE, ms=size, alpha=alpha, mew=0, rasterized=True)
         return None
     counts = np.histogram2d(x, y, edges)[0].T
     return axes.pcolormesh(*edges, np.ma.masked_equal(counts, 0), cmap="Blues", rasterized=True)

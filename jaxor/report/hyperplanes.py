@@ -147,7 +147,7 @@ def _failures(found: Diagnosis, subject: Subject) -> Figure:
     caption = (
         f"{count(len(loss), 'failed run')} of {found.runs:,}"
         f"{f', {left_out:,} without a finite loss left out' if left_out else ''}. Named are plateaus with a tenth of "
-        "them or more: the loss of each point as most of these runs have it, ascending."
+        "them, and with two, at least: the loss of each point as most of these runs have it, ascending."
     )
     figure = new_figure(f"Final losses of runs of {_name(found)} that failed", caption, 3.6)
     axes, ends = figure.subplots(), frame_edges(finite)[[0, -1]]
@@ -156,7 +156,7 @@ def _failures(found: Diagnosis, subject: Subject) -> Figure:
     heights, _, _ = axes.hist(finite, edges, color=VERMILION)
     axes.set(yscale="log", ylim=(0.5, 4 * max(heights)))
     for one, _, _ in found.failures.plateaus:
-        if one.runs >= len(finite) / 10:
+        if one.runs >= max(len(finite) / 10, 2):
             _name_plateau(axes, one, edges, np.asarray(heights))
     axes.set(xlabel="final loss", ylabel="runs", xlim=edges[[0, -1]])
     axes.yaxis.set_major_formatter("{x:,g}")
