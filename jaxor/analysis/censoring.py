@@ -121,7 +121,7 @@ class Censoring:
             cap = int(self.incidence.times[-1])
             return f"All censored runs ({capped:,}) reached the epoch cap of {cap:,}, so both curves say the same."
         stuck = [
-            f"{ended[status]:,} {status.name.lower()}"
+            f"{ended[status]:,} {status.label}"
             for status in (Status.STALLED, Status.DIVERGED, Status.UNSTARTED)
             if ended.get(status)
         ]

@@ -239,8 +239,9 @@ def _censoring(found: Censoring) -> str:
     rows = [("", "runs", "", "epochs: median", "max")]
     for status, ended in found.ended.items():
         median, most = ("-", "-") if ended.epochs is None else (f"{ended.epochs.q50:,.0f}", f"{ended.epochs.max:,.0f}")
-        name = status.label
-        rows.append((name, f"{ended.share.count:,}", percent(ended.share.share or 0.0, found.runs), median, most))
+        rows.append(
+            (status.label, f"{ended.share.count:,}", percent(ended.share.share or 0.0, found.runs), median, most)
+        )
     medians = [
         ("Kaplan-Meier's median", _median(found.kaplan_meier.median)),
         ("half of all runs have converged by", _median(found.incidence.median)),

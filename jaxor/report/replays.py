@@ -40,7 +40,7 @@ def replay_text(again: Run, same: bool) -> str:
     head = [
         ("experiment", f"{again.experiment.name}: {count(parameters, 'parameter')}"),
         ("seed", f"{again.seeds[0]}"),
-        ("ended", f"{Status(int(again.status[0])).name.lower().replace('_', ' ')} after {count(steps, 'step')}"),
+        ("ended", f"{Status(int(again.status[0])).label} after {count(steps, 'step')}"),
         ("loss", f"{again.initial_loss[0]:.6g} before, {again.final_loss[0]:.6g} after, over the whole task"),
         ("bits", "those of the stored run" if same else "others than those of the stored run"),
     ]
